@@ -1,0 +1,22 @@
+package deps
+import (
+ _ "github.com/Masterminds/sprig/v3"
+ _ "github.com/aws/aws-sdk-go-v2/service/sts"
+ _ "github.com/aws/aws-sdk-go-v2/config"
+ _ "github.com/go-jose/go-jose/v4"
+ _ "github.com/spf13/cobra"
+ _ "helm.sh/helm/v3/pkg/action"
+ _ "k8s.io/client-go/kubernetes"
+ _ "sigs.k8s.io/yaml"
+ _ "go.yaml.in/yaml/v3"
+ _ "github.com/gofrs/flock"
+ _ "github.com/prometheus/client_golang/prometheus"
+ _ "github.com/rogpeppe/go-internal/testscript"
+ _ "github.com/google/go-containerregistry/pkg/v1"
+ _ "github.com/google/go-containerregistry/pkg/registry"
+ _ "golang.org/x/net/http2"
+ _ "golang.org/x/term"
+ _ "golang.org/x/sync/errgroup"
+ _ "github.com/google/uuid"
+ _ "sigs.k8s.io/kustomize/api/krusty"
+)
