@@ -152,6 +152,11 @@ type AWSIamConfigSpec struct {
 	// ARN and with no groups.
 	MapAccounts []string  `json:"mapAccounts,omitempty"`
 	SSORoles    []SSORole `json:"ssoRoles,omitempty"`
+	// Tokens lists the kinds of token that may log in: "presigned" (a signed
+	// request to STS) and "jwt" (made by an account's issuer). Left out, it is
+	// presigned, and jwt too where there are issuers: tokenIssuers are given,
+	// or the cluster is local and brings its own.
+	Tokens []string `json:"tokens,omitempty"`
 	// TokenIssuers switch logins by JWT on: one per AWS account.
 	TokenIssuers []TokenIssuer `json:"tokenIssuers,omitempty"`
 	// Audiences a JWT may be made for; the cluster ID, "sts.amazonaws.com"
@@ -160,6 +165,12 @@ type AWSIamConfigSpec struct {
 	Server    ServerSpec `json:"server,omitempty"`
 	Client    ClientSpec `json:"client,omitempty"`
 }
+
+// Kinds of token.
+const (
+	TokenPresigned = "presigned"
+	TokenJWT       = "jwt"
+)
 
 // MapRole lets whoever assumes a role log in.
 type MapRole struct {
