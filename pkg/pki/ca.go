@@ -36,9 +36,8 @@ type CAOptions struct {
 	NameConstraints *NameConstraints
 }
 
-// NameConstraints are the only names that a CA's leaf certificates may have
-// (RFC 5280, section 4.2.1.10). A kind of name that is not listed at all is
-// forbidden altogether.
+// NameConstraints are the only names of servers that a CA can vouch for (RFC
+// 5280, section 4.2.1.10). Of a kind that is left empty, none is permitted.
 type NameConstraints struct {
 	// DNSDomains permit a name and everything below it.
 	DNSDomains []string
@@ -124,8 +123,6 @@ func constrain(template *x509.Certificate, c *NameConstraints) {
 			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
 		}
 	}
-	template.ExcludedEmailAddresses = []string{"."}
-	template.ExcludedURIDomains = []string{"."}
 }
 
 // LoadCA reads a CA. The key may be PKCS#8, PKCS#1 or SEC 1. It is an error if
