@@ -183,7 +183,42 @@ type Key struct {
 
 // Key returns the ARN's canonical key.
 func (a ARN) Key() Key {
-	return Key{arn: strings.ToLower(a.Principal().StripRolePath().String())}
+	var buf [128]byte
+	return Key{arn: string(a.AppendKey(buf[:0]))}
+}
+
+// AppendKey appends the text of the ARN's canonical key to dst and returns the
+// longer slice. A lookup at every login uses it to do without Key's allocation.
+func (a ARN) AppendKey(dst []byte) []byte {
+	a = a.Principal().StripRolePath()
+	dst = append(dst, "arn:"...)
+	dst = appendLower(dst, a.Partition)
+	if a.Kind == KindFederatedUser {
+		dst = append(dst, ":sts::"...)
+	} else {
+		dst = append(dst, ":iam::"...)
+	}
+	dst = append(dst, a.Account...)
+	dst = append(dst, ':')
+	dst = append(dst, a.Kind.String()...)
+	if a.Kind == KindRoot {
+		return dst
+	}
+	dst = append(dst, '/')
+	dst = appendLower(dst, a.Path)
+	return appendLower(dst, a.Name)
+}
+
+// appendLower appends s in lower case. ARNs are ASCII.
+func appendLower(dst []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
 }
 
 // String returns the key as a lower-case ARN.

@@ -1,0 +1,105 @@
+package mapping
+
+import (
+	"fmt"
+
+	"github.com/capiam/capiam/pkg/iam"
+)
+
+// indexBuilder fills an Index.
+type indexBuilder struct {
+	x        *Index
+	check    checker
+	findings []Finding
+}
+
+var entrySections = [...]string{MapRoles, MapUsers}
+
+func (b *indexBuilder) report(s Source, section string, index int, severity Severity, field, message string) {
+	b.findings = append(b.findings, Finding{
+		Severity: severity, Source: s.Name, Key: section, Index: index, Field: field, Message: message,
+	})
+}
+
+// add puts one entry in, if it can be honoured and none comes before it.
+func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
+	name := entrySections[section]
+	if s.StrictUserID {
+		b.addStrict(s, source, section, index, e)
+		return
+	}
+	read, faults := b.check.entry(name, e)
+	if b.reportFaults(s, name, index, faults) {
+		return
+	}
+	it := &indexed{
+		match:  Match{Username: read.username, Groups: read.groups, Entry: e, Source: s.Name},
+		source: source, section: section, index: index,
+	}
+	if e.SSO != nil {
+		b.insert(b.x.sso, ssoKey(*e.SSO, b.x.partition), s, it)
+		return
+	}
+	if read.arn.Principal().StripRolePath() != read.arn {
+		it.rank = 1
+	}
+	b.insert(b.x.exact, read.arn.Key().String(), s, it)
+}
+
+// addStrict puts an entry in by user ID. One whose ARN makes no sense goes in
+// too, and agrees with nobody: who has that ID must not be found elsewhere.
+func (b *indexBuilder) addStrict(s Source, source, section, index int, e Entry) {
+	name := entrySections[section]
+	if e.UserID == "" {
+		b.report(s, name, index, Error, "userid", "missing, and this backend goes by user ID only")
+		return
+	}
+	read, faults := b.check.strictEntry(name, e)
+	it := &indexed{
+		match:  Match{Username: read.username, Groups: read.groups, Entry: e, Source: s.Name},
+		source: source, section: section, index: index,
+	}
+	if b.reportFaults(s, name, index, faults) {
+		it.agree = "-"
+	} else if e.ARN != "" {
+		it.agree = read.arn.Key().String()
+		if read.arn.Kind == iam.KindAssumedRole {
+			it.agree = "-"
+		}
+	}
+	b.insert(b.x.strict, e.UserID, s, it)
+}
+
+// reportFaults reports an entry's faults and tells whether it must be left out.
+func (b *indexBuilder) reportFaults(s Source, section string, index int, faults []fault) bool {
+	dropped := false
+	for _, f := range faults {
+		severity := Warning
+		if f.level == fatal || f.level == elsewhere {
+			severity, dropped = Error, true
+		}
+		b.report(s, section, index, severity, f.field, f.message)
+	}
+	return dropped
+}
+
+// insert puts an entry under its key, and reports which of two entries of one
+// source counts.
+func (b *indexBuilder) insert(m map[string]*indexed, key string, s Source, it *indexed) {
+	old := m[key]
+	if old == nil {
+		m[key] = it
+		return
+	}
+	if old.source != it.source {
+		return // an earlier source has it: the order of sources at work
+	}
+	wins := old.section == it.section && it.rank <= old.rank
+	loser := it
+	if wins {
+		m[key], loser = it, old
+	}
+	winner := m[key]
+	b.report(s, entrySections[loser.section], loser.index, Warning, "", fmt.Sprintf("not used: %s names the same principal (%s)",
+		place(entrySections[winner.section], winner.index, ""), key))
+}
