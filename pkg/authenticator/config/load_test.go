@@ -1,0 +1,171 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseOriginalsKeys(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("config.yaml", []byte(`
+clusterID: my-cluster
+server:
+  partition: aws-us-gov
+  port: 1234
+  hostname: example.com
+  address: 0.0.0.0
+  STATEDIR: /state
+  generateKubeconfig: /kc
+  kubeconfigPregenerated: true
+  kubeconfig: /admin
+  master: https://10.0.0.1
+  backendMode: EKSConfigMap, MountedFile
+  ec2DescribeInstancesQps: 3
+  scrubbedAccounts: [012345678901]
+  mapRoles:
+  - roleARN: arn:aws-us-gov:iam::012345678901:role/R
+    username: "{{SessionName}}"
+    groups: [a]
+  - sso: {permissionSetName: Admin, accountID: 012345678901}
+    username: b
+  mapUsers:
+  - userarn: arn:aws-us-gov:iam::012345678901:user/U
+    username: u
+  mapAccounts: [012345678901]
+  reservedPrefixConfig:
+  - backendMode: EKSConfigMap
+    usernamePrefixReserveList: ["system:"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Defaults()
+	s.Apply(f)
+	s.Complete()
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Port != 1234 || s.StateDir != "/state" || s.SnapshotDir != "/state" || !s.KubeconfigPregenerated || s.EC2DescribeInstancesQPS != 3 || s.EC2DescribeInstancesBurst != 5 {
+		t.Errorf("got %+v", s)
+	}
+	if !reflect.DeepEqual([]string{"EKSConfigMap", "MountedFile"}, s.BackendMode) {
+		t.Errorf("got %+v", s.BackendMode)
+	}
+	if len(s.Mounted.Roles) != 2 || s.Mounted.Roles[1].SSO.AccountID != "012345678901" || s.Mounted.Accounts[0] != "012345678901" {
+		t.Errorf("got %+v", s.Mounted)
+	}
+	if !reflect.DeepEqual([]string{"my-cluster", "sts.amazonaws.com", "kubernetes"}, s.Audiences) {
+		t.Errorf("got %+v", s.Audiences)
+	}
+}
+
+func TestParseReportsEverything(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, in, want string }{
+		{"unknown", "clusterid: a\nserver:\n  prot: 1\n", `f:3: server.prot: unknown key (known here: `},
+		{"twice", "clusterID: a\nCLUSTERID: b\n", "f:2: clusterID: given twice, first in line 1"},
+		{"not honoured", "server: {dynamicBackendModePath: /x}\n", "f:1: server.dynamicBackendModePath: not honoured by this server: "},
+		{"client's key", "defaultRole: x\n", "f:1: defaultRole: not honoured by this server: "},
+		{"type", "server: {port: many}\n", `f:1: server.port: want a whole number, got "many"`},
+		{"bool for text", "clusterID: true\n", `f:1: clusterID: want a string, got "true": put it in quotes`},
+		{"list", "server:\n  mapAccounts: 1\n", `f:2: server.mapAccounts: want a list, got "1"`},
+		{"element", "server:\n  mapRoles: [{rolearn: a, usernam: b}]\n", "f:2: server.mapRoles[0].usernam: unknown key"},
+		{"no mapping", "- a\n", "f:1: want keys and values, got a list"},
+		{"not YAML", "a: [\n", "f: not YAML: "},
+		{"two documents", "clusterID: a\n---\nclusterID: b\n", "more than one YAML document"},
+		{"duration", "server: {tokenCacheTTL: -1s}\n", "server.tokenCacheTTL: want a length of time"},
+		{"several", "x: 1\nserver: {y: 1}\n", "f:2: server.y: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Parse("f", []byte(tc.in))
+			var all Errors
+			if !errors.As(err, &all) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestEncodeIsReadBack(t *testing.T) {
+	t.Parallel()
+	yes, hour := true, time.Hour
+	f := &File{ClusterID: "a", Server: Server{
+		KubeconfigPregenerated: &yes, BackendMode: []string{"CRD"}, AWSAuthGracePeriod: &hour,
+		TokenIssuers: []TokenIssuer{{IssuerURL: "https://u.tokens.sts.global.api.aws", AccountID: "000000000012"}},
+		MapRoles:     []MapRole{{RoleARN: "arn:aws:iam::111122223333:role/R", Username: "{{SessionName}}", Groups: []string{"g"}}},
+		MapAccounts:  []string{"012345678901"},
+		Audiences:    []string{"a"},
+	}}
+	data, err := f.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(path)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	if !reflect.DeepEqual(f, got) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		edit func(*Settings)
+		want string
+	}{
+		{"no cluster ID", func(s *Settings) { s.ClusterID = "" }, "clusterID: must not be empty"},
+		{"partition", func(s *Settings) { s.Partition = "AWS" }, `unknown partition "AWS"`},
+		{"backend", func(s *Settings) { s.BackendMode = []string{"ModeFoo"} }, `unknown backend mode "ModeFoo"`},
+		{"no backend", func(s *Settings) { s.BackendMode = nil }, "no backend mode"},
+		{"backend twice", func(s *Settings) { s.BackendMode = []string{"MountedFile", "File"} }, "MountedFile is listed twice"},
+		{"dynamic file", func(s *Settings) { s.BackendMode = []string{"DynamicFile"} }, "server.dynamicfilepath: must be set"},
+		{"issuer", func(s *Settings) { s.TokenIssuers = []TokenIssuer{{IssuerURL: "http://x", AccountID: "1"}} }, "want an https URL"},
+		{"issuer's slash", func(s *Settings) {
+			s.TokenIssuers = []TokenIssuer{{IssuerURL: "https://x/", AccountID: "111122223333"}}
+		}, "must not end in a slash"},
+		{"port", func(s *Settings) { s.HealthPort = s.Port }, "taken by the webhook itself"},
+		{"region", func(s *Settings) { s.STSRegions = []string{"evil"} }, "server.stsRegions"},
+		{"endpoint", func(s *Settings) { s.STSEndpoint = "https://user@host" }, "server.stsEndpoint"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := Defaults()
+			s.ClusterID = "c"
+			tc.edit(&s)
+			s.Complete()
+			if err := s.Check(); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+	s := Defaults()
+	s.ClusterID, s.BackendMode = "c", []string{"File", "ConfigMap"}
+	s.Complete()
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("clusterID: a\nserver: {mapRoles: [{rolearn: x}]}\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Parse("f", data)
+		if (file == nil) == (err == nil) {
+			t.Errorf("file %v, error %v", file, err)
+		}
+	})
+}

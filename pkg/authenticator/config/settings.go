@@ -1,0 +1,262 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/capiam/capiam/pkg/iam"
+	"github.com/capiam/capiam/pkg/mapping"
+)
+
+// Settings are what the server runs with: defaults, overlaid by the file, by
+// the environment and by flags.
+type Settings struct {
+	// ConfigFile is where the file was read from; empty if there was none.
+	ConfigFile string
+	ClusterID  string
+	Partition  string
+
+	Address                string
+	Port                   int
+	Hostname               string
+	StateDir               string
+	GenerateKubeconfig     string
+	KubeconfigPregenerated bool
+	Kubeconfig             string
+	Master                 string
+	HealthAddress          string
+	HealthPort             int
+
+	BackendMode             []string
+	Mounted                 mapping.Mappings
+	DynamicFilePath         string
+	DynamicFileUserIDStrict bool
+	SnapshotDir             string
+	AWSAuthGracePeriod      time.Duration
+	ScrubbedAccounts        []string
+	// ReservedPrefixes are username prefixes that are refused, by backend.
+	ReservedPrefixes map[string][]string
+
+	TokenIssuers   []TokenIssuer
+	Audiences      []string
+	Region         string
+	STSRegions     []string
+	STSEndpoint    string
+	TokenCacheTTL  time.Duration
+	TokenCacheSize int
+
+	EC2DescribeInstancesRoleARN string
+	SourceARN                   string
+	EC2DescribeInstancesQPS     int
+	EC2DescribeInstancesBurst   int
+}
+
+// Defaults returns the settings with nothing set: those of
+// aws-iam-authenticator v0.7.18 where it has them.
+func Defaults() Settings {
+	return Settings{
+		Partition:                 "aws",
+		Address:                   "127.0.0.1",
+		Port:                      21362,
+		Hostname:                  "localhost",
+		StateDir:                  "/var/aws-iam-authenticator",
+		GenerateKubeconfig:        "/etc/kubernetes/aws-iam-authenticator/kubeconfig.yaml",
+		HealthAddress:             "127.0.0.1",
+		HealthPort:                21363,
+		BackendMode:               []string{mapping.BackendMountedFile},
+		AWSAuthGracePeriod:        time.Hour,
+		TokenCacheTTL:             time.Minute,
+		TokenCacheSize:            4096,
+		EC2DescribeInstancesQPS:   15,
+		EC2DescribeInstancesBurst: 5,
+	}
+}
+
+// Apply overlays the settings with what the file sets.
+func (s *Settings) Apply(f *File) {
+	v := &f.Server
+	set(&s.ClusterID, f.ClusterID)
+	set(&s.Partition, v.Partition)
+	set(&s.Port, v.Port)
+	set(&s.Hostname, v.Hostname)
+	set(&s.Address, v.Address)
+	set(&s.StateDir, v.StateDir)
+	set(&s.GenerateKubeconfig, v.GenerateKubeconfig)
+	setPtr(&s.KubeconfigPregenerated, v.KubeconfigPregenerated)
+	set(&s.Kubeconfig, v.Kubeconfig)
+	set(&s.Master, v.Master)
+	if len(v.BackendMode) > 0 {
+		s.BackendMode = v.BackendMode
+	}
+	set(&s.EC2DescribeInstancesRoleARN, v.EC2DescribeInstancesRoleARN)
+	set(&s.SourceARN, v.SourceARN)
+	set(&s.EC2DescribeInstancesQPS, v.EC2DescribeInstancesQPS)
+	set(&s.EC2DescribeInstancesBurst, v.EC2DescribeInstancesBurst)
+	s.ScrubbedAccounts = append(s.ScrubbedAccounts, v.ScrubbedAccounts...)
+	set(&s.DynamicFilePath, v.DynamicFilePath)
+	setPtr(&s.DynamicFileUserIDStrict, v.DynamicFileUserIDStrict)
+	s.Mounted = v.Mappings()
+	for _, r := range v.ReservedPrefixConfig {
+		if s.ReservedPrefixes == nil {
+			s.ReservedPrefixes = map[string][]string{}
+		}
+		s.ReservedPrefixes[r.BackendMode] = append(s.ReservedPrefixes[r.BackendMode], r.UsernamePrefixReserveList...)
+	}
+	s.TokenIssuers = append(s.TokenIssuers, v.TokenIssuers...)
+	s.Audiences = append(s.Audiences, v.Audiences...)
+	set(&s.Region, v.Region)
+	s.STSRegions = append(s.STSRegions, v.STSRegions...)
+	set(&s.STSEndpoint, v.STSEndpoint)
+	set(&s.HealthAddress, v.HealthAddress)
+	set(&s.HealthPort, v.HealthPort)
+	set(&s.SnapshotDir, v.SnapshotDir)
+	setPtr(&s.AWSAuthGracePeriod, v.AWSAuthGracePeriod)
+	setPtr(&s.TokenCacheTTL, v.TokenCacheTTL)
+	set(&s.TokenCacheSize, v.TokenCacheSize)
+}
+
+func set[T comparable](to *T, v T) {
+	var zero T
+	if v != zero {
+		*to = v
+	}
+}
+
+func setPtr[T any](to *T, v *T) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+// Complete fills in what follows from other settings: audiences from the
+// cluster ID, the snapshot directory from the state directory, and backends'
+// newer names.
+func (s *Settings) Complete() {
+	if len(s.Audiences) == 0 && s.ClusterID != "" {
+		s.Audiences = []string{s.ClusterID, "sts.amazonaws.com", "kubernetes"}
+	}
+	if s.SnapshotDir == "" {
+		s.SnapshotDir = s.StateDir
+	}
+	if modes, err := mapping.ParseBackends(s.BackendMode); err == nil {
+		s.BackendMode = modes
+	}
+	if len(s.ReservedPrefixes) > 0 {
+		renamed := make(map[string][]string, len(s.ReservedPrefixes))
+		for m, p := range s.ReservedPrefixes {
+			if modes, err := mapping.ParseBackends([]string{m}); err == nil {
+				m = modes[0]
+			}
+			renamed[m] = append(renamed[m], p...)
+		}
+		s.ReservedPrefixes = renamed
+	}
+}
+
+// Check returns all that is wrong with completed settings, as Errors, or nil.
+func (s *Settings) Check() error {
+	var e Errors
+	fail := func(key, format string, args ...any) {
+		e = append(e, Problem{File: s.ConfigFile, Key: key, Message: fmt.Sprintf(format, args...)})
+	}
+	if s.ClusterID == "" {
+		fail("clusterID", "must not be empty: give --cluster-id, or clusterID in the configuration file")
+	}
+	p, ok := iam.LookupPartition(s.Partition)
+	if !ok {
+		fail("server.partition", "unknown partition %q (one of %s)", s.Partition, strings.Join(iam.PartitionIDs(), ", "))
+	} else if _, err := iam.NewHostSet(p, s.STSRegions...); err != nil {
+		fail("server.stsRegions", "%v", err)
+	}
+	s.checkBackends(fail)
+	for _, x := range []struct {
+		key  string
+		port int
+	}{{"server.port", s.Port}, {"server.healthPort", s.HealthPort}} {
+		if x.port < 0 || x.port > 65535 {
+			fail(x.key, "%d is no port number", x.port)
+		}
+	}
+	if s.Port != 0 && s.Port == s.HealthPort && s.Address == s.HealthAddress {
+		fail("server.healthPort", "port %d is taken by the webhook itself", s.Port)
+	}
+	for _, x := range []struct{ key, address string }{{"server.address", s.Address}, {"server.healthAddress", s.HealthAddress}} {
+		if net.ParseIP(x.address) == nil && x.address != "localhost" {
+			fail(x.key, "%q is no IP address", x.address)
+		}
+	}
+	for _, a := range s.ScrubbedAccounts {
+		if !iam.IsAccountID(a) {
+			fail("server.scrubbedAccounts", "%q: an account has twelve digits", a)
+		}
+	}
+	if s.STSEndpoint != "" {
+		if msg := checkURL(s.STSEndpoint, true); msg != "" {
+			fail("server.stsEndpoint", "%q: %s", s.STSEndpoint, msg)
+		}
+	}
+	if s.EC2DescribeInstancesQPS < 1 || s.EC2DescribeInstancesBurst < 1 {
+		fail("server.ec2DescribeInstancesQps", "queries a second and burst must be at least 1")
+	}
+	if s.TokenCacheTTL < 0 || s.AWSAuthGracePeriod < 0 || s.TokenCacheSize < 0 {
+		fail("server.tokenCacheTTL", "lengths of time and sizes must not be negative")
+	}
+	s.checkIssuers(fail)
+	if len(e) > 0 {
+		return e
+	}
+	return nil
+}
+
+func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
+	if _, err := mapping.ParseBackends(s.BackendMode); err != nil {
+		fail("server.backendMode", "%v", err)
+	}
+	if slices.Contains(s.BackendMode, mapping.BackendDynamicFile) && s.DynamicFilePath == "" {
+		fail("server.dynamicfilepath", "must be set for the backend %s", mapping.BackendDynamicFile)
+	}
+	for m := range s.ReservedPrefixes {
+		if !slices.Contains(mapping.Backends(), m) {
+			fail("server.reservedPrefixConfig", "unknown backend %q (one of %s)", m, strings.Join(mapping.Backends(), ", "))
+		}
+	}
+}
+
+func (s *Settings) checkIssuers(fail func(key, format string, args ...any)) {
+	seen := map[string]bool{}
+	for i, t := range s.TokenIssuers {
+		key := fmt.Sprintf("server.tokenIssuers[%d]", i)
+		if msg := checkURL(t.IssuerURL, false); msg != "" {
+			fail(key+".issuerURL", "%q: %s", t.IssuerURL, msg)
+		}
+		if !iam.IsAccountID(t.AccountID) {
+			fail(key+".accountID", "%q: an account has twelve digits", t.AccountID)
+		}
+		if seen[t.IssuerURL] {
+			fail(key+".issuerURL", "%q is listed twice", t.IssuerURL)
+		}
+		seen[t.IssuerURL] = true
+	}
+}
+
+// checkURL says what keeps text from being a plain https URL.
+func checkURL(text string, bare bool) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "not a URL"
+	case u.Scheme != "https":
+		return "want an https URL"
+	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(text, "#"):
+		return "want a host and nothing of user, query or fragment"
+	case bare && u.Path != "" && u.Path != "/":
+		return "want no path"
+	case !bare && strings.HasSuffix(u.Path, "/"):
+		return "must not end in a slash: it is compared with the token's iss exactly"
+	}
+	return ""
+}
