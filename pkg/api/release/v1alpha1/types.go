@@ -28,8 +28,8 @@ type Bundles struct {
 type BundlesSpec struct {
 	// Number grows by one with each published manifest.
 	Number int `json:"number"`
-	// CLIMinVersion and CLIMaxVersion bound the versions of the command line
-	// that can use the document, as "v0.1.0"; unbounded if empty.
+	// CLIMinVersion and CLIMaxVersion bound the versions of EKS Anywhere's
+	// command line that can use the document. capiam reads past them.
 	CLIMinVersion   string           `json:"cliMinVersion,omitempty"`
 	CLIMaxVersion   string           `json:"cliMaxVersion,omitempty"`
 	VersionsBundles []VersionsBundle `json:"versionsBundles"`
