@@ -1,0 +1,54 @@
+{{/*
+The name of every object. It is fixed: control planes, EKS Anywhere and people
+know it.
+*/}}
+{{- define "authenticator.name" -}}
+aws-iam-authenticator
+{{- end }}
+
+{{/*
+The label that the DaemonSet selects its pods by. A selector cannot be changed
+later.
+*/}}
+{{- define "authenticator.selectorLabels" -}}
+k8s-app: aws-iam-authenticator
+{{- end }}
+
+{{- define "authenticator.labels" -}}
+{{ include "authenticator.selectorLabels" . }}
+app.kubernetes.io/name: {{ include "authenticator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
+{{- end }}
+
+{{/*
+The configuration file. What is in .Values.config cannot replace the cluster ID,
+nor the only directory that can be written to.
+*/}}
+{{- define "authenticator.config" -}}
+{{- $id := required "clusterID is required: the name tokens are made for" .Values.clusterID }}
+{{- $fixed := dict "clusterID" $id "server" (dict "snapshotDir" "/var/cache/aws-iam-authenticator") }}
+{{- toYaml (merge $fixed (deepCopy .Values.config)) }}
+{{- end }}
+
+{{- define "authenticator.tlsSecretName" -}}
+{{- .Values.tls.existingSecret | default (include "authenticator.name" .) }}
+{{- end }}
+
+{{/*
+Hosts that are reached without the proxy. The API server's address is one that
+the kubelet fills in.
+*/}}
+{{- define "authenticator.noProxy" -}}
+{{- concat (list "localhost" "127.0.0.1" "::1" ".svc" ".cluster.local" "$(KUBERNETES_SERVICE_HOST)") .Values.proxy.noProxy | uniq | join "," }}
+{{- end }}
+
+{{/*
+A name for what binds a group to a ClusterRole: readable, short, and different
+for different groups and roles. A binding's role cannot be changed later.
+*/}}
+{{- define "authenticator.bindingName" -}}
+{{- $slug := regexReplaceAll "[^a-z0-9]+" (printf "%s-%s" .group .clusterRole | lower) "-" | trunc 60 | trimAll "-" }}
+{{- printf "aws-iam-authenticator-%s-%s" $slug (printf "%s\n%s" .group .clusterRole | sha256sum | trunc 8) }}
+{{- end }}
