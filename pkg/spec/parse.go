@@ -1,9 +1,202 @@
 package spec
 
-import "errors"
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/capiam/capiam/pkg/api/v1alpha1"
+)
+
+// maxIssues bounds what is said about one file.
+const maxIssues = 500
+
+// object is one document of the file, decoded.
+type object struct {
+	kind, name, namespace string
+	line                  int
+	root                  *value
+	typed                 any
+	// damaged holds the paths whose values are not what the file says,
+	// because they could not be decoded.
+	damaged map[string]bool
+	// duplicate tells that an object of that kind and name came before.
+	duplicate bool
+}
+
+// label returns what an issue calls the object.
+func (o *object) label() string {
+	if o.name == "" {
+		return o.kind
+	}
+	return o.kind + "/" + clip(o.name)
+}
+
+// parser collects what a file holds and what is wrong with it.
+type parser struct {
+	file    string
+	issues  []Issue
+	warns   []Issue
+	dropped int
+	objects []*object
+	// unread tells that some document could not be made out, so that an
+	// object that seems to be missing may be there.
+	unread bool
+	// refused holds the kinds of objects that were refused for their kind.
+	refused map[string]bool
+	aliased int
+}
 
 // Parse reads a spec that is already in memory. The name stands for the file in
-// issues. The error, if any, is an Errors.
+// issues. The error, if any, is an Errors with every problem of the file.
 func Parse(name string, data []byte) (*Spec, error) {
-	return nil, errors.New("spec: not written yet")
+	p := &parser{file: name, refused: make(map[string]bool)}
+	spec := p.parse(data)
+	if len(p.issues) > 0 {
+		issues := sortIssues(p.issues)
+		if p.dropped > 0 {
+			issues = append(issues, Issue{File: name, Message: fmt.Sprintf("and %d more problems", p.dropped)})
+		}
+		return nil, Errors(issues)
+	}
+	spec.File = name
+	spec.Raw = bytes.Clone(data)
+	spec.Warnings = sortIssues(p.warns)
+	return spec, nil
+}
+
+func (p *parser) parse(data []byte) *Spec {
+	if line, message := checkText(data); message != "" {
+		p.report(line, "", "", message)
+		return nil
+	}
+	chunks := split(data)
+	for _, c := range chunks {
+		p.document(c)
+	}
+	if len(p.objects) == 0 && !p.unread && len(p.issues) == 0 {
+		p.report(0, "", "", fmt.Sprintf("holds no objects: a spec needs a %s, an %s and a datacenter config", v1alpha1.ClusterKind, v1alpha1.AWSIamConfigKind))
+		return nil
+	}
+	return p.assemble()
+}
+
+// report adds a problem that refuses the file.
+func (p *parser) report(line int, object, field, message string) {
+	if len(p.issues) >= maxIssues {
+		p.dropped++
+		return
+	}
+	p.issues = append(p.issues, Issue{File: p.file, Line: line, Object: object, Field: field, Message: message})
+}
+
+func (p *parser) warn(line int, object, field, message string) {
+	if len(p.warns) < maxIssues {
+		p.warns = append(p.warns, Issue{File: p.file, Line: line, Object: object, Field: field, Message: message})
+	}
+}
+
+// document reads one document into an object.
+func (p *parser) document(c chunk) {
+	node, syntax := parseNode(c)
+	if syntax != nil {
+		p.unread = true
+		p.report(syntax.line, "", "", syntax.message)
+		return
+	}
+	if node == nil {
+		return
+	}
+	// The object's name is known only when the document is built, so what is
+	// found until then waits for it.
+	type finding struct {
+		line          int
+		path, message string
+	}
+	var found []finding
+	b := &builder{
+		offset:  c.line - 1,
+		aliased: &p.aliased,
+		active:  make(map[*yaml.Node]bool),
+		report:  func(line int, path, message string) { found = append(found, finding{line, path, message}) },
+	}
+	root := b.build(node, "")
+	o := &object{
+		kind:      root.get("kind").text(),
+		name:      root.get("metadata").get("name").text(),
+		namespace: root.get("metadata").get("namespace").text(),
+		line:      root.line,
+		root:      root,
+		damaged:   make(map[string]bool),
+	}
+	report := func(line int, path, message string) {
+		o.damaged[path] = true
+		p.report(line, clip(o.label()), path, message)
+	}
+	for _, f := range found {
+		report(f.line, f.path, f.message)
+	}
+	switch {
+	case root.kind == nullValue && len(found) == 0:
+		return
+	case root.kind != objectValue:
+		p.unread = true
+		if len(found) == 0 {
+			report(root.line, "", fmt.Sprintf("want an object with apiVersion, kind, metadata and spec, this is %s", root.kind))
+		}
+		return
+	}
+	if !p.identify(o, report) {
+		return
+	}
+	d := &decoder{
+		kind:   o.kind,
+		report: report,
+		warn:   func(line int, path, message string) { p.warn(line, o.label(), path, message) },
+		damage: func(path string) { o.damaged[path] = true },
+	}
+	d.decode(root, reflect.ValueOf(o.typed).Elem(), "")
+	p.objects = append(p.objects, o)
+}
+
+// identify checks what kind of object a document holds, and gives it a typed
+// object to be decoded into. It reports false if there is nothing to decode.
+func (p *parser) identify(o *object, report func(line int, path, message string)) bool {
+	kind := o.root.get("kind")
+	if kind == nil || kind.kind == nullValue || kind.kind == scalarValue && o.kind == "" {
+		p.unread = true
+		report(o.root.line, "kind", "required: every object has a kind")
+		return false
+	}
+	if kind.kind != scalarValue {
+		p.unread = true
+		report(kind.line, "kind", fmt.Sprintf("want a string, this is %s", kind.kind))
+		return false
+	}
+	version := o.root.get("apiVersion")
+	wrongVersion := ""
+	if version == nil || version.kind != objectValue && version.kind != listValue {
+		wrongVersion = checkAPIVersion(version.text())
+	}
+	message, near := checkKind(o.kind)
+	if message != "" {
+		p.unread = p.unread || near
+		p.refused[o.kind] = true
+		report(o.root.locate("kind"), "kind", message)
+		return false
+	}
+	if wrongVersion != "" {
+		report(o.root.locate("apiVersion"), "apiVersion", wrongVersion)
+	}
+	switch o.kind {
+	case v1alpha1.ClusterKind:
+		o.typed = &v1alpha1.Cluster{}
+	case v1alpha1.AWSIamConfigKind:
+		o.typed = &v1alpha1.AWSIamConfig{}
+	case v1alpha1.LocalDatacenterConfigKind:
+		o.typed = &v1alpha1.LocalDatacenterConfig{}
+	}
+	return true
 }

@@ -1,0 +1,88 @@
+package v1alpha1
+
+import "slices"
+
+// LocalKubernetesVersion is the one version of Kubernetes that a local cluster
+// has built in.
+const LocalKubernetesVersion = "1.36"
+
+// Values that are filled in where a spec leaves them out.
+const (
+	DefaultNamespace = "default"
+	DefaultPartition = "aws"
+)
+
+// IsLocal tells whether the cluster runs on this machine.
+func (c *Cluster) IsLocal() bool {
+	return c.Spec.DatacenterRef.Kind == LocalDatacenterConfigKind
+}
+
+// SetDefaults fills in what is left out: the namespace and, on a local cluster,
+// the Kubernetes version.
+func (c *Cluster) SetDefaults() {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	if c.Spec.KubernetesVersion == "" && c.IsLocal() {
+		c.Spec.KubernetesVersion = LocalKubernetesVersion
+	}
+}
+
+// SetDefaults fills in what is left out, for the cluster the object belongs to.
+// It leaves the cluster ID alone, which is made up once and kept with the
+// cluster, and the audiences, which depend on it; see EffectiveAudiences.
+func (c *AWSIamConfig) SetDefaults(cluster *Cluster) {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	s := &c.Spec
+	if s.Partition == "" {
+		s.Partition = DefaultPartition
+	}
+	if s.Server.Implementation == "" {
+		s.Server.Implementation = ImplementationCapiam
+	}
+	if s.Client.Command == "" {
+		s.Client.Command = ClientAWSIAMAuthenticator
+		if cluster.IsLocal() {
+			s.Client.Command = ClientCapiam
+		}
+	}
+	if len(s.Tokens) == 0 {
+		s.Tokens = []string{TokenPresigned}
+		if s.Server.Implementation == ImplementationCapiam && (len(s.TokenIssuers) > 0 || cluster.IsLocal()) {
+			s.Tokens = append(s.Tokens, TokenJWT)
+		}
+	}
+}
+
+// TakesPresigned tells whether presigned tokens may log in.
+func (s *AWSIamConfigSpec) TakesPresigned() bool { return slices.Contains(s.Tokens, TokenPresigned) }
+
+// TakesJWT tells whether JWTs may log in.
+func (s *AWSIamConfigSpec) TakesJWT() bool { return slices.Contains(s.Tokens, TokenJWT) }
+
+// EffectiveAudiences returns the audiences a JWT may be made for, given the
+// cluster's ID: those of the spec, or else the ID itself and the two that other
+// programs ask for.
+func (s *AWSIamConfigSpec) EffectiveAudiences(clusterID string) []string {
+	if len(s.Audiences) > 0 {
+		return slices.Clone(s.Audiences)
+	}
+	return []string{clusterID, "sts.amazonaws.com", "kubernetes"}
+}
+
+// SetDefaults fills in what is left out: the namespace, and group bindings that
+// let the groups capiam:edit and capiam:view do what their names say.
+func (c *LocalDatacenterConfig) SetDefaults() {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	// An empty list is a choice, and stays.
+	if c.Spec.GroupBindings == nil {
+		c.Spec.GroupBindings = []GroupBinding{
+			{Group: "capiam:edit", ClusterRole: "edit"},
+			{Group: "capiam:view", ClusterRole: "view"},
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package spec
+
+import (
+	"regexp"
+	"strings"
+)
+
+// unsupported is a field of EKS Anywhere's that capiam knows and does nothing
+// with.
+//
+// The rule: it is refused if leaving it out would give a cluster that is less
+// safe than the file promises, or that answers differently to whoever uses it.
+// It is a warning if it says how machines are made, watched or replaced, or is
+// EKS Anywhere's own book-keeping.
+type unsupported struct {
+	refuse bool
+	why    string
+}
+
+// serverSet are the fields of metadata that an API server fills in; a file
+// written by "kubectl get -o yaml" has them.
+const whyServerSet = "an API server sets it; remove it from the file"
+
+// unsupportedFields holds, by kind ("*" is every kind) and path with the
+// indices of lists left out, the fields of EKS Anywhere v0.26 that are not in
+// package v1alpha1.
+var unsupportedFields = map[string]unsupported{
+	"* status":                              {why: "it is what a cluster reports, not what it should be"},
+	"* metadata.creationTimestamp":          {why: whyServerSet},
+	"* metadata.deletionGracePeriodSeconds": {why: whyServerSet},
+	"* metadata.deletionTimestamp":          {why: whyServerSet},
+	"* metadata.finalizers":                 {why: whyServerSet},
+	"* metadata.generation":                 {why: whyServerSet},
+	"* metadata.managedFields":              {why: whyServerSet},
+	"* metadata.ownerReferences":            {why: whyServerSet},
+	"* metadata.resourceVersion":            {why: whyServerSet},
+	"* metadata.selfLink":                   {why: whyServerSet},
+	"* metadata.uid":                        {why: whyServerSet},
+	"* metadata.generateName":               {refuse: true, why: "other objects have to name this one; write metadata.name"},
+
+	"Cluster spec.bundlesRef":                {why: "capiam's own release decides what is installed"},
+	"Cluster spec.eksaVersion":               {why: "capiam's own release decides what is installed"},
+	"Cluster spec.licenseToken":              {why: "capiam needs no licence"},
+	"Cluster spec.packages":                  {why: "curated packages are EKS Anywhere's own"},
+	"Cluster spec.machineHealthCheck":        {why: "capiam does not watch machines"},
+	"Cluster spec.externalEtcdConfiguration": {why: "etcd runs on the control plane"},
+	"Cluster spec.podIamConfig":              {refuse: true, why: "pods would not get the IAM roles the file promises them"},
+	"Cluster spec.etcdEncryption":            {refuse: true, why: "Secrets would lie in etcd unencrypted"},
+
+	"Cluster spec.controlPlaneConfiguration.machineGroupRef":                 {why: "capiam makes no machines of its own"},
+	"Cluster spec.controlPlaneConfiguration.machineHealthCheck":              {why: "capiam does not watch machines"},
+	"Cluster spec.controlPlaneConfiguration.upgradeRolloutStrategy":          {why: "capiam does not replace machines"},
+	"Cluster spec.controlPlaneConfiguration.skipLoadBalancerDeployment":      {why: "capiam deploys no load balancer"},
+	"Cluster spec.controlPlaneConfiguration.certSans":                        {refuse: true, why: "the API server's certificate would lack those names"},
+	"Cluster spec.controlPlaneConfiguration.apiServerExtraArgs":              {refuse: true, why: "the API server would run without them"},
+	"Cluster spec.controlPlaneConfiguration.kubeletConfiguration":            {refuse: true, why: "the kubelets would run without it"},
+	"Cluster spec.controlPlaneConfiguration.auditPolicyContent":              {refuse: true, why: "the API server would audit by another policy, or not at all"},
+	"Cluster spec.controlPlaneConfiguration.skipAdmissionForSystemResources": {refuse: true, why: "the API server would admit by other rules"},
+
+	"Cluster spec.workerNodeGroupConfigurations.autoscalingConfiguration": {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.failureDomains":           {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.kubernetesVersion":        {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.machineGroupRef":          {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.machineHealthCheck":       {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.upgradeRolloutStrategy":   {why: "capiam does not make worker nodes"},
+	"Cluster spec.workerNodeGroupConfigurations.kubeletConfiguration":     {refuse: true, why: "the kubelets would run without it"},
+
+	"Cluster spec.clusterNetwork.cni":       {why: "capiam installs no network plugin"},
+	"Cluster spec.clusterNetwork.cniConfig": {why: "capiam installs no network plugin"},
+	"Cluster spec.clusterNetwork.dns":       {why: "capiam does not set up nodes"},
+	"Cluster spec.clusterNetwork.nodes":     {why: "capiam does not set up nodes"},
+
+	"Cluster spec.registryMirrorConfiguration.authenticate":       {refuse: true, why: "images would be asked for without credentials"},
+	"Cluster spec.registryMirrorConfiguration.insecureSkipVerify": {refuse: true, why: "give the registry's CA in caCertContent"},
+	"Cluster spec.registryMirrorConfiguration.ociNamespaces":      {refuse: true, why: "images would be looked for under other names"},
+}
+
+var indices = regexp.MustCompile(`\[\d+\]`)
+
+// findUnsupported looks a field up by its object's kind and its path.
+func findUnsupported(kind, path string) (unsupported, bool) {
+	if strings.Contains(path, "[") {
+		path = indices.ReplaceAllString(path, "")
+	}
+	if u, ok := unsupportedFields[kind+" "+path]; ok {
+		return u, true
+	}
+	u, ok := unsupportedFields["* "+path]
+	return u, ok
+}
