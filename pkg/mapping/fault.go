@@ -2,9 +2,9 @@ package mapping
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/capiam/capiam/pkg/iam"
 )
@@ -239,6 +239,7 @@ func (c checker) systemName(e Entry) []fault {
 	return []fault{{specOnly, "username", fmt.Sprintf("%q: names with \"system:\" are Kubernetes' own (only %q with the groups system:bootstrappers and system:nodes is for mapping); choose another", clip(e.Username), nodeUsername)}}
 }
 
+// hasControl tells whether s holds what cannot be printed.
 func hasControl(s string) bool {
-	return slices.ContainsFunc([]rune(s), unicode.IsControl)
+	return strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s)
 }
