@@ -91,7 +91,7 @@ func (s *HostSet) Names() []string {
 // partition, an unknown region, or no STS host at all.
 func (s *HostSet) Explain(host string) string {
 	for _, p := range partitions {
-		if host == p.GlobalSTSHost {
+		if host != "" && host == p.GlobalSTSHost {
 			return fmt.Sprintf("it belongs to partition %s, and this cluster takes %s", p.ID, s.partition)
 		}
 		for _, region := range p.Regions {
