@@ -43,6 +43,8 @@ type UserOptions struct {
 	// Region is where tokens are made; it has to be in the cluster's
 	// partition.
 	Region string
+	// JWT asks for a JWT instead of a presigned token. Only ClientCapiam can.
+	JWT bool
 	// Env is added to the client's environment. It wins over what this
 	// package sets.
 	Env []EnvVar
@@ -90,9 +92,16 @@ func clientArgs(o UserOptions) ([]string, error) {
 	if o.ClusterID == "" {
 		return nil, errors.New("no cluster ID")
 	}
+	if o.JWT && o.Client != ClientCapiam {
+		return nil, fmt.Errorf("client %s makes no JWTs, %s does", o.Client, ClientCapiam)
+	}
 	switch o.Client {
 	case ClientCapiam, ClientAWSIAMAuthenticator:
-		return []string{"token", "-i", o.ClusterID}, nil
+		args := []string{"token", "-i", o.ClusterID}
+		if o.JWT {
+			args = append(args, "--jwt")
+		}
+		return args, nil
 	case ClientAWS:
 		// A user whose profile says output = table would get a table.
 		args := []string{"eks", "get-token", "--cluster-name", o.ClusterID}

@@ -24,11 +24,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/*
 The configuration file. What is in .Values.config cannot replace the cluster ID,
-nor the only directory that can be written to.
+nor where things are mounted.
 */}}
 {{- define "authenticator.config" -}}
 {{- $id := required "clusterID is required: the name tokens are made for" .Values.clusterID }}
 {{- $fixed := dict "clusterID" $id "server" (dict "snapshotDir" "/var/cache/aws-iam-authenticator") }}
+{{- if has "DynamicFile" .Values.backendModes }}
+{{- $_ := set $fixed.server "dynamicfilepath" "/etc/aws-iam-authenticator-dynamic/mappings.json" }}
+{{- end }}
 {{- toYaml (merge $fixed (deepCopy .Values.config)) }}
 {{- end }}
 

@@ -1,0 +1,110 @@
+// Package templates holds the texts capiam writes that are no Kubernetes API
+// objects: the comment on top of generated files, the hint kubectl shows when
+// a client is missing, and what to do next after a cluster was created. They
+// are Go templates with sprig's functions, embedded in the program.
+//
+// API objects are in package manifests: YAML is not pasted together from text.
+package templates
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+	"sync"
+	"text/template"
+
+	"github.com/Masterminds/sprig/v3"
+)
+
+//go:embed *.tmpl
+var files embed.FS
+
+// parsed is parsed once, when it is first needed. Every field that a template
+// names has to exist.
+var parsed = sync.OnceValues(func() (*template.Template, error) {
+	t := template.New("").Option("missingkey=error").
+		// What a template says must depend on what it is given alone.
+		Funcs(sprig.HermeticTxtFuncMap()).
+		Funcs(template.FuncMap{"shell": shellQuote})
+	return t.ParseFS(files, "*.tmpl")
+})
+
+// Header returns the comment on top of a generated YAML file. It ends in a
+// newline.
+func Header(h HeaderData) (string, error) { return execute("header.tmpl", h) }
+
+// HeaderData is what Header tells of.
+type HeaderData struct {
+	// Cluster is the cluster's name.
+	Cluster string
+	// What the file holds, a phrase without a full stop.
+	What string
+	// Command makes the file again.
+	Command string
+	// Secret says that the file holds a private key.
+	Secret bool
+}
+
+// InstallHint returns what kubectl prints when the client of a users'
+// kubeconfig is not installed.
+func InstallHint(h InstallHintData) (string, error) {
+	text, err := execute("install-hint.tmpl", h)
+	return strings.TrimSpace(text), err
+}
+
+// InstallHintData is what InstallHint tells of.
+type InstallHintData struct {
+	// Client is "aws-iam-authenticator", "aws" or "capiam".
+	Client string
+	// Cluster is the cluster's name.
+	Cluster string
+}
+
+// NextSteps returns the commands to go on with after a cluster was created.
+func NextSteps(n NextStepsData) (string, error) { return execute("next-steps.tmpl", n) }
+
+// NextStepsData is what NextSteps tells of. File names are as they should be
+// typed, before quoting.
+type NextStepsData struct {
+	// Program is how capiam was called.
+	Program string
+	Cluster string
+	// SpecFile is the file the cluster was made from; empty if that was
+	// standard input.
+	SpecFile        string
+	UserKubeconfig  string
+	AdminKubeconfig string
+	// Profiles are the names of AWS profiles that can log in. Empty if users
+	// have profiles of their own.
+	Profiles []string
+	// Stranger is a profile that cannot; empty if there is none.
+	Stranger string
+	// AWSConfigFile and AWSCredentialsFile have to be named in the environment
+	// by a client that the kubeconfig does not call. Empty if the AWS tools'
+	// own are meant.
+	AWSConfigFile      string
+	AWSCredentialsFile string
+}
+
+func execute(name string, data any) (string, error) {
+	t, err := parsed()
+	if err != nil {
+		return "", fmt.Errorf("parse embedded templates: %w", err)
+	}
+	var b strings.Builder
+	if err := t.ExecuteTemplate(&b, name, data); err != nil {
+		return "", fmt.Errorf("render %s: %w", name, err)
+	}
+	return b.String(), nil
+}
+
+// shellQuote quotes a word for a POSIX shell, if it needs it.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_@%+=:,./-", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
