@@ -77,9 +77,12 @@ func (p *parser) checkNames() {
 
 // checkNamespaces holds every object's namespace against the Cluster's.
 func (p *parser) checkNamespaces(cluster *object) {
+	if v1alpha1.CheckNamespace(cluster.namespace) != "" || cluster.isDamaged("metadata.namespace") {
+		return // what the others should be is not known
+	}
 	want := orDefault(cluster.namespace)
 	for _, o := range p.objects {
-		if o == cluster || o.kind == v1alpha1.ClusterKind || o.isDamaged("metadata.namespace") || cluster.isDamaged("metadata.namespace") {
+		if o == cluster || o.kind == v1alpha1.ClusterKind || o.isDamaged("metadata.namespace") {
 			continue
 		}
 		if got := orDefault(o.namespace); got != want {

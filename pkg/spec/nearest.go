@@ -14,6 +14,9 @@ func nearest(name string, names []string) (near string, exact bool) {
 	// guess confuses more than it helps.
 	best := min(len(name)/3, 3) + 1
 	for _, n := range names {
+		if len(name) >= 4 && strings.HasPrefix(strings.ToLower(n), strings.ToLower(name)) {
+			return n, false
+		}
 		if abs(len(n)-len(name)) >= best {
 			continue
 		}

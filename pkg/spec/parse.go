@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -28,7 +29,7 @@ type object struct {
 
 // label returns what an issue calls the object.
 func (o *object) label() string {
-	if o.name == "" {
+	if o.name == "" || o.kind == "" {
 		return o.kind
 	}
 	return o.kind + "/" + clip(o.name)
@@ -89,13 +90,21 @@ func (p *parser) report(line int, object, field, message string) {
 		p.dropped++
 		return
 	}
-	p.issues = append(p.issues, Issue{File: p.file, Line: line, Object: object, Field: field, Message: message})
+	p.issues = append(p.issues, p.issue(line, object, field, message))
 }
 
 func (p *parser) warn(line int, object, field, message string) {
 	if len(p.warns) < maxIssues {
-		p.warns = append(p.warns, Issue{File: p.file, Line: line, Object: object, Field: field, Message: message})
+		p.warns = append(p.warns, p.issue(line, object, field, message))
 	}
+}
+
+func (p *parser) issue(line int, object, field, message string) Issue {
+	const most = 160 // a path deeper than this helps nobody
+	if len(field) > most {
+		field = strings.ToValidUTF8(field[:most], "") + "..."
+	}
+	return Issue{File: p.file, Line: line, Object: object, Field: field, Message: message}
 }
 
 // document reads one document into an object.

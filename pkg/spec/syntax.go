@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -56,35 +57,18 @@ func parseNode(c chunk) (*yaml.Node, *syntaxError) {
 // explainSyntax turns the YAML library's error into one with the file's own
 // line, and into advice where the usual mistakes are made.
 func explainSyntax(c chunk, err error) *syntaxError {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		if n, convErr := strconv.Atoi(m[1]); convErr == nil {
-			line = n
-		}
-		text = text[len(m[0]):]
-		// The library counts the lines of its parser from 0 and those of its
-		// scanner from 1; these are the parser's messages.
-		if strings.HasPrefix(text, "did not find expected '-'") || strings.HasPrefix(text, "did not find expected ',' or") ||
-			text == "did not find expected key" || text == "did not find expected node content" ||
-			strings.HasPrefix(text, "did not find expected <") {
-			line++
-		}
-	}
-	lines := strings.Split(strings.ReplaceAll(strings.ReplaceAll(string(c.text), "\r\n", "\n"), "\r", "\n"), "\n")
-	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
-		for i, l := range lines {
-			if strings.Contains(l, "*"+m[1]) {
-				line = i + 1
-				break
-			}
-		}
-		return &syntaxError{line: c.line + line - 1, message: fmt.Sprintf("the alias *%s has no anchor &%s before it in this document", clip(m[1]), clip(m[1]))}
+	text, line := splitLine(err)
+	lines := bytes.SplitAfter(c.text, []byte("\n"))
+	if len(c.text) <= maxSearched {
+		line = findLine(lines, text)
 	}
 	line = min(max(line, 1), len(lines))
+	written := strings.TrimRight(string(lines[line-1]), "\r\n")
 	message := "not valid YAML: " + clip(text)
-	written := lines[line-1]
+	anchor := unknownAnchor.FindStringSubmatch(text)
 	switch indent := written[:len(written)-len(strings.TrimLeft(written, " \t"))]; {
+	case anchor != nil:
+		message = fmt.Sprintf("the alias *%s has no anchor &%s before it in this document", clip(anchor[1]), clip(anchor[1]))
 	case strings.Contains(indent, "\t"):
 		message = "a tab indents this line: YAML takes spaces only"
 	case strings.Contains(text, "tab character"):
@@ -97,4 +81,41 @@ func explainSyntax(c chunk, err error) *syntaxError {
 		message += " (a value with \": \" in it needs quotes; or the line is indented too far)"
 	}
 	return &syntaxError{line: c.line + line - 1, message: message}
+}
+
+// splitLine takes the YAML library's error apart.
+func splitLine(err error) (text string, line int) {
+	text, line = strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		if n, convErr := strconv.Atoi(m[1]); convErr == nil {
+			line = n
+		}
+		text = text[len(m[0]):]
+	}
+	return text, line
+}
+
+// maxSearched bounds the text in which findLine looks for a mistake.
+const maxSearched = 512 << 10
+
+// findLine returns the first line with which the document has that mistake. The
+// library's own number is often that of the construct around it, or off by one,
+// or missing.
+func findLine(lines [][]byte, mistake string) int {
+	text := bytes.Join(lines, nil)
+	end := 0
+	ends := make([]int, len(lines))
+	for i, l := range lines {
+		end += len(l)
+		ends[i] = end
+	}
+	return 1 + sort.Search(len(lines)-1, func(i int) bool {
+		var n yaml.Node
+		err := yaml.Unmarshal(text[:ends[i]], &n)
+		if err == nil {
+			return false
+		}
+		got, _ := splitLine(err)
+		return got == mistake
+	})
 }

@@ -10,21 +10,22 @@ import (
 // validateAll fills in defaults and holds each object against its own rules.
 func (p *parser) validateAll(cluster *object) {
 	c := cluster.typed.(*v1alpha1.Cluster)
-	c.SetDefaults()
 	// Where the reference to it is broken, a local config still tells what
 	// cluster was meant.
 	meant := *c
-	if meant.Spec.DatacenterRef.Kind == "" && slices.ContainsFunc(p.objects, func(o *object) bool {
-		return o.kind == v1alpha1.LocalDatacenterConfigKind
-	}) {
+	if (c.Spec.DatacenterRef.Kind == "" || cluster.refersBadly(v1alpha1.LocalDatacenterConfigKind)) &&
+		slices.ContainsFunc(p.objects, func(o *object) bool { return o.kind == v1alpha1.LocalDatacenterConfigKind }) {
 		meant.Spec.DatacenterRef.Kind = v1alpha1.LocalDatacenterConfigKind
 	}
+	meant.SetDefaults()
 	for _, o := range p.objects {
 		var found []v1alpha1.Problem
 		switch typed := o.typed.(type) {
 		case *v1alpha1.Cluster:
 			typed.SetDefaults()
-			found = typed.Validate()
+			if found = typed.Validate(); o == cluster {
+				found = meant.Validate()
+			}
 		case *v1alpha1.AWSIamConfig:
 			typed.SetDefaults(&meant)
 			found = typed.Validate(&meant)
