@@ -1,6 +1,7 @@
 package stssim
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -28,25 +29,37 @@ const (
 
 // Fault is something that goes wrong, and when.
 type Fault struct {
-	Kind FaultKind
+	Kind FaultKind `json:"kind"`
 	// Host and Action select requests; empty selects all. ActionKeys and
 	// ActionDiscovery are the issuers' documents.
-	Host, Action string
+	Host   string `json:"host,omitempty"`
+	Action string `json:"action,omitempty"`
 	// Next limits the fault to so many requests; zero is no limit.
-	Next int
+	Next int `json:"next,omitempty"`
 	// Share makes the fault hit that share of requests, evenly spread; zero
 	// is all of them.
-	Share float64
+	Share float64 `json:"share,omitempty"`
 	// PerSecond lets so many requests a second pass and hits the others;
 	// zero hits all.
-	PerSecond float64
-	// Delay is waited first, whatever the kind.
-	Delay time.Duration
+	PerSecond float64 `json:"perSecond,omitempty"`
+	// Delay is waited first, whatever the kind. In JSON it is in nanoseconds.
+	Delay time.Duration `json:"delay,omitempty"`
 	// Status and Body are FaultStatus's answer; 500 if Status is zero.
-	Status int
-	Body   string
+	Status int    `json:"status,omitempty"`
+	Body   string `json:"body,omitempty"`
 	// Size is FaultHuge's, in bytes; 32 MiB if zero.
-	Size int
+	Size int `json:"size,omitempty"`
+}
+
+// UnmarshalText refuses a kind that does not exist.
+func (k *FaultKind) UnmarshalText(b []byte) error {
+	switch kind := FaultKind(b); kind {
+	case FaultDelay, FaultThrottle, FaultStatus, FaultGarbage, FaultHuge, FaultDrop:
+		*k = kind
+		return nil
+	default:
+		return fmt.Errorf("fault %q: want delay, throttle, status, garbage, huge or drop", b)
+	}
 }
 
 // Faults are tried in order, and the first that applies to a request counts.
@@ -121,11 +134,15 @@ func (a *activeFault) allow(now time.Time) bool {
 	return true
 }
 
-// apply does what the faults say, and tells whether it has answered.
-func (f *faultSet) apply(w http.ResponseWriter, r *http.Request, host, action string) bool {
-	fault, ok := f.pick(host, action)
+// fault does what the faults say for a request, and tells whether that has
+// answered it.
+func (s *Server) fault(w http.ResponseWriter, r *http.Request, host, action string) bool {
+	fault, ok := s.faults.pick(host, action)
 	if !ok {
 		return false
+	}
+	if fault.Kind != FaultDelay {
+		s.counts.fault()
 	}
 	if fault.Delay > 0 {
 		timer := time.NewTimer(fault.Delay)

@@ -84,15 +84,21 @@ func (s *State) RotateKeys(account string, keepOld bool) error {
 		return fmt.Errorf("account %s: STS issues no tokens in partition %s", account, s.Partition())
 	}
 	s.mu.RLock()
-	n := s.data.Issuers[account].generation()
+	generation := 0
+	if is := s.data.Issuers[account]; is != nil {
+		generation = is.generation() + 1
+	}
 	s.mu.RUnlock()
-	keys, err := newIssuerKeys(n + 1)
+	keys, err := newIssuerKeys(generation)
 	if err != nil {
 		return fmt.Errorf("rotate the keys of account %s: %w", account, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	is := s.data.Issuers[account]
+	if is == nil {
+		return fmt.Errorf("rotate the keys of account %s: its issuer is gone", account)
+	}
 	if keepOld {
 		keys = append(append([]*issuerKey{}, is.Keys...), keys...)
 	}

@@ -15,8 +15,7 @@ func (s *Server) serveIssuer(w http.ResponseWriter, r *http.Request, host, accou
 		action = ActionKeys
 	}
 	s.counts.request(action)
-	if s.faults.apply(w, r, host, action) {
-		s.counts.fault()
+	if s.fault(w, r, host, action) {
 		return
 	}
 	if action == "Unknown" {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/capiam/capiam/pkg/atomicfile"
 )
 
 // Profile is one section of the files the AWS CLI and SDKs read.
@@ -23,8 +25,8 @@ const (
 )
 
 // WriteProfiles writes the profiles into ConfigFile and CredentialsFile in a
-// directory that exists, each with mode 0600 and all or nothing. Profiles that
-// were there before and are not in the list are gone.
+// directory, each with mode 0600 and all or nothing. Profiles that were there
+// before and are not in the list are gone.
 func WriteProfiles(dir string, profiles []Profile) error {
 	config, credentials, err := formatProfiles(profiles)
 	if err != nil {
@@ -32,11 +34,11 @@ func WriteProfiles(dir string, profiles []Profile) error {
 	}
 	// The credentials first: a profile without a region is of more use than
 	// one without credentials.
-	if err := writeFile(filepath.Join(dir, CredentialsFile), credentials); err != nil {
-		return fmt.Errorf("write AWS credentials: %w", err)
+	if _, err := atomicfile.Write(filepath.Join(dir, CredentialsFile), credentials, atomicfile.Private); err != nil {
+		return err
 	}
-	if err := writeFile(filepath.Join(dir, ConfigFile), config); err != nil {
-		return fmt.Errorf("write AWS profiles: %w", err)
+	if _, err := atomicfile.Write(filepath.Join(dir, ConfigFile), config, atomicfile.Private); err != nil {
+		return err
 	}
 	return nil
 }

@@ -99,8 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveSTS(w http.ResponseWriter, r *http.Request, endpoint iam.STSHost) {
 	req, fail := readRequest(w, r, endpoint)
 	s.counts.request(req.action)
-	if s.faults.apply(w, r, endpoint.Name, req.action) {
-		s.counts.fault()
+	if s.fault(w, r, endpoint.Name, req.action) {
 		return
 	}
 	var result any

@@ -59,8 +59,9 @@ func sealSession(seal cipher.AEAD, in sealed, expires time.Time) Credentials {
 
 // openSession undoes sealSession.
 func openSession(seal cipher.AEAD, accessKeyID, token string) (sealed, error) {
-	box, err := base64.StdEncoding.Strict().DecodeString(token)
-	if err != nil || len(box) < seal.NonceSize() {
+	box, err := base64.StdEncoding.DecodeString(token)
+	// The decoder skips line breaks and stray bits; a token has one spelling.
+	if err != nil || len(box) < seal.NonceSize() || base64.StdEncoding.EncodeToString(box) != token {
 		return sealed{}, errBadSessionToken
 	}
 	nonce, box := box[:seal.NonceSize()], box[seal.NonceSize():]

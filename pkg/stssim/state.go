@@ -179,6 +179,9 @@ func (s *State) adopt(data stateData) error {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.now == nil {
+		s.now = time.Now
+	}
 	s.data, s.users, s.accounts, s.stsHosts, s.ca, s.seal = data, users, accounts, hosts, ca, seal
 	return nil
 }

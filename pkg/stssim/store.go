@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/capiam/capiam/pkg/atomicfile"
 )
 
 // MarshalJSON returns the State as it stands in its file, secrets included.
@@ -59,36 +60,8 @@ func (s *State) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("save the simulated STS's state: %w", err)
 	}
-	if err := writeFile(path, b); err != nil {
+	if _, err := atomicfile.Write(path, b, atomicfile.Private); err != nil {
 		return fmt.Errorf("save the simulated STS's state: %w", err)
 	}
 	return nil
-}
-
-// writeFile puts data at path with mode 0600. A reader sees the old file or the
-// new one, and a full disk leaves the old one.
-func writeFile(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(0o600); err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
