@@ -251,7 +251,11 @@ func (p *itemParser) text(f field, path string) string {
 	if isText(f.value) {
 		return f.value.Value
 	}
-	if !isNull(f.value) {
+	switch {
+	case isNull(f.value):
+	case f.value.Kind == yaml.MappingNode && f.value.Style&yaml.FlowStyle != 0:
+		p.report(Error, f.value.Line, path, "a value that starts with { must stand in quotes: quote it")
+	default:
 		p.report(Error, f.value.Line, path, "%s is not text: quote it", kindOf(f.value))
 	}
 	return ""
