@@ -42,7 +42,7 @@ const sessionName = "capiam"
 // exampleRole is the role that stands for a whole account.
 const exampleRole = "capiam-example"
 
-// ReservedNames are profile names that no Identity takes: the profile the AWS
+// reservedNames are profile names that no Identity takes: the profile the AWS
 // tools use unasked, and the identity that is in no mapping.
 var reservedNames = []string{"default", "stranger"}
 

@@ -199,7 +199,16 @@ func TestConfigMapSize(t *testing.T) {
 
 func TestIssuesAreBounded(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("spec.yaml", []byte(strings.Repeat("kind: Fruit\n---\n", 5_000)))
+	_, err := Parse("spec.yaml", []byte(strings.Repeat("---\nkind: Fruit\n", maxDocuments+1)))
+	if err == nil || !strings.Contains(err.Error(), "more than 200 documents") {
+		t.Errorf("error = %v, want one about the number of documents", err)
+	}
+	var b strings.Builder
+	b.WriteString(minimal)
+	for i := range 5_000 {
+		fmt.Fprintf(&b, "  field%d: 0\n", i)
+	}
+	_, err = Parse("spec.yaml", []byte(b.String()))
 	var issues Errors
 	if !errors.As(err, &issues) {
 		t.Fatalf("error is %T", err)

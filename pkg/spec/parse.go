@@ -11,8 +11,12 @@ import (
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
 )
 
-// maxIssues bounds what is said about one file.
-const maxIssues = 500
+// maxIssues bounds what is said about one file, and maxDocuments what is read
+// of it: a spec has a handful of objects.
+const (
+	maxIssues    = 500
+	maxDocuments = 200
+)
 
 // object is one document of the file, decoded.
 type object struct {
@@ -74,6 +78,10 @@ func (p *parser) parse(data []byte) *Spec {
 		return nil
 	}
 	chunks := split(data)
+	if len(chunks) > maxDocuments {
+		p.report(chunks[maxDocuments].line, "", "", fmt.Sprintf("more than %d documents: this is no cluster spec", maxDocuments))
+		return nil
+	}
 	for _, c := range chunks {
 		p.document(c)
 	}

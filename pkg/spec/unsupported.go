@@ -17,8 +17,8 @@ type unsupported struct {
 	why    string
 }
 
-// serverSet are the fields of metadata that an API server fills in; a file
-// written by "kubectl get -o yaml" has them.
+// whyServerSet is said of the fields of metadata that an API server fills in; a
+// file written by "kubectl get -o yaml" has them.
 const whyServerSet = "an API server sets it; remove it from the file"
 
 // unsupportedFields holds, by kind ("*" is every kind) and path with the
