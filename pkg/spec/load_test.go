@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -290,6 +291,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte("%YAML 1.1\n%TAG ! x\n--- !x\n"))
+	f.Add([]byte("kind: \"Fru\\nit\\e[31m\"\n\"a\\tb\": c\n"))
 	f.Add([]byte("? {a: *a}\n: &a {<<: [*a]}\n"))
 	f.Add([]byte("--- |\n---\n--- >\n...\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -309,6 +311,9 @@ func FuzzParse(f *testing.F) {
 		for _, issue := range issues {
 			if issue.Line < 0 || issue.Line > lines || issue.Message == "" {
 				t.Fatalf("%+v: the file has %d lines", issue, lines)
+			}
+			if strings.ContainsFunc(issue.String(), unicode.IsControl) {
+				t.Fatalf("%q would reach the terminal", issue)
 			}
 		}
 	})

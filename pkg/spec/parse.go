@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -112,7 +114,24 @@ func (p *parser) issue(line int, object, field, message string) Issue {
 	if len(field) > most {
 		field = strings.ToValidUTF8(field[:most], "") + "..."
 	}
-	return Issue{File: p.file, Line: line, Object: object, Field: field, Message: message}
+	return Issue{File: p.file, Line: line, Object: printable(object), Field: printable(field), Message: printable(message)}
+}
+
+// printable escapes what would break an issue's one line, or reach the terminal
+// as a command: YAML lets names and values hold any character.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // document reads one document into an object.
