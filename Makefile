@@ -1,0 +1,94 @@
+# Everything that builds, tests and checks capiam. `make help` lists the targets.
+
+# One set of build flags everywhere: other flags would rebuild Kubernetes from
+# nothing. -trimpath keeps this machine's paths out of what is built.
+export GOFLAGS := -trimpath -buildvcs=false
+# Static binaries; only the race detector needs cgo.
+export CGO_ENABLED := 0
+
+GO      ?= go
+BIN     := $(CURDIR)/bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+
+VERSION_PKG := github.com/capiam/capiam/pkg/version
+LDFLAGS     := -s -w -X $(VERSION_PKG).version=$(VERSION) -X $(VERSION_PKG).commit=$(COMMIT)
+
+# The Kubernetes that cmd/capiam-local embeds; its go.mod says which.
+KUBE_VERSION := $(shell sed -n 's,^[[:space:]]*k8s.io/kubernetes \(v[0-9.]*\).*,\1,p' cmd/capiam-local/go.mod)
+KUBE_PARTS   := $(subst ., ,$(KUBE_VERSION:v%=%))
+KUBE_LDFLAGS := -s -w \
+	-X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) \
+	-X k8s.io/component-base/version.gitMajor=$(word 1,$(KUBE_PARTS)) \
+	-X k8s.io/component-base/version.gitMinor=$(word 2,$(KUBE_PARTS))
+
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.DEFAULT_GOAL := help
+
+##@ Use
+
+.PHONY: run
+run: build ## Create the local cluster of examples/local.yaml and log in to it
+	$(BIN)/capiam create cluster -f examples/local.yaml
+
+.PHONY: build
+build: ## Build bin/capiam, bin/capiam-authenticator and bin/capiam-local
+	@mkdir -p $(BIN)
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/capiam ./cmd/capiam-authenticator
+	cd cmd/capiam-local && $(GO) build -ldflags '$(KUBE_LDFLAGS)' -o $(BIN)/ .
+
+.PHONY: kubectl
+kubectl: ## Build bin/kubectl, for a machine that has none
+	@mkdir -p $(BIN)
+	cd cmd/capiam-local && $(GO) build -ldflags '$(KUBE_LDFLAGS)' -o $(BIN)/ k8s.io/kubernetes/cmd/kubectl
+
+##@ Check
+
+.PHONY: test
+test: build kubectl test-tools ## Run all tests but the long end-to-end ones
+	CGO_ENABLED=1 CAPIAM_BIN=$(BIN) $(BIN)/gotestsum --format=pkgname-and-test-fails --packages='./...' -- -race -timeout=20m
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Run the linters
+	$(BIN)/golangci-lint run ./...
+	cd cmd/capiam-local && $(BIN)/golangci-lint run --config ../../.golangci.yml ./...
+
+.PHONY: vet
+vet: ## Run go vet on every module
+	$(GO) vet ./...
+	cd cmd/capiam-local && $(GO) vet ./...
+
+.PHONY: cross
+cross: ## Compile the command line for every platform
+	@for platform in $(PLATFORMS); do \
+		echo "build capiam for $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -o /dev/null ./cmd/capiam || exit 1; \
+	done
+
+##@ Tools
+
+# What the tests call besides our own programs. The AWS command line cannot be
+# had from Go modules; see .ci/run for where it comes from.
+.PHONY: test-tools
+test-tools: $(BIN)/gotestsum $(BIN)/aws-iam-authenticator
+
+$(BIN)/gotestsum: .ci/tools/go.mod .ci/tools/go.sum
+	@mkdir -p $(BIN)
+	cd .ci/tools && $(GO) build -o $@ gotest.tools/gotestsum
+
+$(BIN)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
+	@mkdir -p $(BIN)
+	cd .ci/tools && $(GO) build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(BIN)/aws-iam-authenticator: test/oracle/go.mod test/oracle/go.sum
+	@mkdir -p $(BIN)
+	cd test/oracle && $(GO) build -o $@ sigs.k8s.io/aws-iam-authenticator/cmd/aws-iam-authenticator
+
+.PHONY: clean
+clean: ## Remove what the build made (not the clusters)
+	rm -rf $(BIN) dist
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,212 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Programs are the paths of the programs a local cluster consists of.
+type Programs struct {
+	// Supervisor is capiam-local.
+	Supervisor string
+	// Authenticator is capiam-authenticator.
+	Authenticator string
+}
+
+// FindPrograms finds the programs beside this one, and then in PATH.
+func FindPrograms() (Programs, error) {
+	if runtime.GOOS == "windows" {
+		return Programs{}, errors.New("local clusters need Linux or macOS; on Windows, run capiam in WSL")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return Programs{}, fmt.Errorf("find capiam-local: %w", err)
+	}
+	if resolved, err := filepath.EvalSymlinks(self); err == nil {
+		self = resolved
+	}
+	var p Programs
+	for name, path := range map[string]*string{"capiam-local": &p.Supervisor, "capiam-authenticator": &p.Authenticator} {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if info, err := os.Stat(beside); err == nil && info.Mode().IsRegular() {
+			*path = beside
+			continue
+		}
+		if *path, err = exec.LookPath(name); err != nil {
+			return Programs{}, fmt.Errorf("find %s: it is neither in %s nor in PATH; build it with `make build`", name, filepath.Dir(self))
+		}
+	}
+	return p, nil
+}
+
+// Start starts the cluster's supervisor if none runs, and returns once it
+// answers; the API server may not be ready yet. The supervisor outlives this
+// process.
+func Start(ctx context.Context, l Layout, p Programs) error {
+	running, err := Running(l)
+	if err != nil {
+		return err
+	}
+	if !running {
+		record, err := ReadRecord(l)
+		if err != nil {
+			return err
+		}
+		for name, port := range record.Ports.All() {
+			if err := PortFree(port); err != nil {
+				return fmt.Errorf("start %s: %w; stop whoever has it, or delete and create the cluster for new ports", name, err)
+			}
+		}
+	}
+	ended := make(chan error, 1)
+	if !running {
+		if ended, err = spawn(l, p); err != nil {
+			return err
+		}
+	}
+	control := NewControl(l)
+	for {
+		if _, err = control.Status(ctx); err == nil {
+			return nil
+		}
+		select {
+		case end := <-ended:
+			return fmt.Errorf("the supervisor ended: %w%s", end, l.LogTail("capiam-local"))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the supervisor: %w", context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// spawn starts the supervisor, and returns a channel that says when it ends
+// while this process still lives.
+func spawn(l Layout, p Programs) (chan error, error) {
+	path := l.Log("capiam-local")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("start the supervisor: %w", err)
+	}
+	log, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start the supervisor: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(p.Supervisor, "run", "--dir", l.Dir, "--authenticator", p.Authenticator)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = l.Dir
+	cmd.SysProcAttr = detached()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the supervisor: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		if err == nil {
+			err = errors.New("with status 0")
+		}
+		ended <- err
+	}()
+	return ended, nil
+}
+
+// WaitReady waits until the API server is ready. It gives up when the
+// supervisor does.
+func WaitReady(ctx context.Context, l Layout) error {
+	control := NewControl(l)
+	for {
+		status, err := control.Status(ctx)
+		if err == nil && status.Ready {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			if running, lockErr := Running(l); lockErr == nil && !running {
+				return fmt.Errorf("the control plane ended%s", l.LogTail("capiam-local"))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API server: %w", context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Stop stops the cluster's supervisor and all its parts, and waits for their
+// end. A cluster that does not run is stopped already.
+func Stop(ctx context.Context, l Layout) error {
+	control := NewControl(l)
+	asked := false
+	for {
+		running, err := Running(l)
+		if err != nil || !running {
+			return err
+		}
+		if !asked {
+			// It may be starting or stopping and not answer yet or any more.
+			asked = control.Stop(ctx) == nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stop cluster %q: %w", filepath.Base(l.Dir), context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Remove deletes everything below the cluster's directory. The cluster must be
+// stopped.
+func Remove(l Layout) error {
+	if running, err := Running(l); err != nil || running {
+		return errors.Join(err, fmt.Errorf("remove cluster %q: it is running", filepath.Base(l.Dir)))
+	}
+	// The record goes last: until then the cluster can be deleted again.
+	entries, err := os.ReadDir(l.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove cluster: %w", err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(l.Dir, entry.Name())
+		if path == l.Record() || path == l.OperationLock() {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("remove cluster: %w", err)
+		}
+	}
+	if l.sockets() != l.Dir {
+		if err := os.RemoveAll(l.sockets()); err != nil {
+			return fmt.Errorf("remove cluster: %w", err)
+		}
+	}
+	if err := os.RemoveAll(l.Dir); err != nil {
+		return fmt.Errorf("remove cluster: %w", err)
+	}
+	return nil
+}
+
+// LogTail returns the last lines of a component's log, ready to stand at the
+// end of an error, or nothing if there are none.
+func (l Layout) LogTail(component string) string {
+	const lines, most = 5, 8 << 10
+	data, err := os.ReadFile(l.Log(component))
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return ""
+	}
+	if len(data) > most {
+		data = data[len(data)-most:]
+	}
+	all := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(all) > lines {
+		all = all[len(all)-lines:]
+	}
+	return "\nthe end of " + l.Log(component) + ":\n  " + strings.Join(all, "\n  ")
+}
