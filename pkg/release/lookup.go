@@ -89,7 +89,7 @@ func (m *Manifest) ClientNamed(client, kubeVersion, os, arch string) (Asset, err
 	unknown := &UnknownError{What: client + " for platform", Value: os + "/" + arch, Known: known}
 	if client == ClientAuthenticator {
 		if _, err := m.ClientNamed(ClientCapiam, kubeVersion, os, arch); err == nil {
-			unknown.Hint = "the client capiam is there for " + os + "/" + arch
+			unknown.Hint = "the client capiam is there for " + os + "/" + arch + " (--client capiam)"
 		}
 	}
 	return Asset{}, unknown
