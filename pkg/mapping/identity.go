@@ -28,6 +28,9 @@ func describe(e Entry) string {
 	if e.SSO != nil {
 		return "permission set " + e.SSO.PermissionSetName + " in account " + e.SSO.AccountID
 	}
+	if e.ARN == "" {
+		return "(no ARN)"
+	}
 	return clip(e.ARN)
 }
 

@@ -328,6 +328,9 @@ func (c Change) String() string {
 // says returns what an entry makes of its principal.
 func says(e Entry) string {
 	s := "as " + clip(e.Username)
+	if e.Username == "" {
+		s = "as nobody"
+	}
 	if len(e.Groups) == 0 {
 		return s + ", no groups"
 	}
