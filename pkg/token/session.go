@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 )
 
 // session is the AWS configuration and credentials a token is made with.
@@ -23,6 +24,9 @@ type session struct {
 func newSession(ctx context.Context, o Options) (*session, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithDefaultRegion(defaultRegion),
+		// The SDK's own warnings would stand among kubectl's output; what
+		// matters of them comes back as an error.
+		config.WithLogger(logging.Nop{}),
 		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
 			a.TokenProvider = mfaPrompt(ctx, o.In, o.Err)
 		}),
