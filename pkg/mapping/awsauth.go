@@ -222,6 +222,14 @@ func (s *spareEntries) take(it item) (Entry, bool) {
 
 // parseSection reads one key's text.
 func parseSection(key, text string) (*section, []Finding) {
+	if items, ok := readPlain(key, text); ok {
+		return &section{items: items}, nil
+	}
+	return parseYAML(key, text)
+}
+
+// parseYAML is parseSection for a text of any layout.
+func parseYAML(key, text string) (*section, []Finding) {
 	doc, err := parseDocument(text)
 	if err != nil {
 		return breakSection(key, err)

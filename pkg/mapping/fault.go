@@ -175,32 +175,35 @@ func (c checker) user(e Entry, read *readEntry) []fault {
 	}
 	read.groups = make([]Template, 0, len(e.Groups))
 	for i, g := range e.Groups {
-		t, more := c.group(fmt.Sprintf("groups[%d]", i), g)
-		faults = append(faults, more...)
+		t, more := c.group(g)
+		for _, f := range more {
+			f.field = fmt.Sprintf("groups[%d]", i)
+			faults = append(faults, f)
+		}
 		read.groups = append(read.groups, t)
 	}
 	return faults
 }
 
-// group checks one of an entry's groups.
-func (c checker) group(field, g string) (Template, []fault) {
+// group checks one of an entry's groups. The faults have no field yet.
+func (c checker) group(g string) (Template, []fault) {
 	switch {
 	case g == "":
-		return Template{}, []fault{{fatal, field, "empty"}}
+		return Template{}, []fault{{level: fatal, message: "empty"}}
 	case strings.Contains(g, " - "):
-		return Template{}, []fault{{fatal, field, fmt.Sprintf("%q holds \" - \": two groups have run together, indent them alike", clip(g))}}
+		return Template{}, []fault{{level: fatal, message: fmt.Sprintf("%q holds \" - \": two groups have run together, indent them alike", clip(g))}}
 	case hasControl(g):
-		return Template{}, []fault{{fatal, field, fmt.Sprintf("%q has control characters", clip(g))}}
+		return Template{}, []fault{{level: fatal, message: fmt.Sprintf("%q has control characters", clip(g))}}
 	}
 	t, err := ParseTemplate(g)
 	if err != nil {
-		return t, []fault{{fatal, field, err.Error()}}
+		return t, []fault{{level: fatal, message: err.Error()}}
 	}
 	var faults []fault
 	if strings.TrimSpace(g) != g {
-		faults = append(faults, fault{specOnly, field, fmt.Sprintf("%q has blanks at its start or end", clip(g))})
+		faults = append(faults, fault{level: specOnly, message: fmt.Sprintf("%q has blanks at its start or end", clip(g))})
 	}
-	return t, append(faults, c.variables(field, t)...)
+	return t, append(faults, c.variables("", t)...)
 }
 
 // variables checks that the kinds of token that come in can fill a template.

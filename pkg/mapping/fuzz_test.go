@@ -63,6 +63,50 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzPlain checks that what readPlain reads, the YAML parser reads the same.
+func FuzzPlain(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	for _, s := range []string{
+		Encode(bigMappings(30))[MapRoles],
+		"- username: 'a b'\n\n  # c\n  rolearn: " + good.ARN + "\n  groups:\n    - a\n    - \"b c\"\n  userid: x",
+		"- sso:\n    accountID: 012345678901\n    permissionSetName: Admin\n    partition: aws\n  username: u\n",
+		"- rolearn: " + good.ARN + "\n  username: u\n   v\n", "- rolearn: " + good.ARN + "\n  username: u #c\n",
+		"- rolearn: " + good.ARN + "\n  username: u\n  groups:\n  - a\n    b\n", "- rolearn: " + good.ARN + "\n  username: u\n  groups:\n  -  a\n",
+		"- rolearn: " + good.ARN + "\n  username: off\n", "- rolearn: " + good.ARN + "\n  username: 'it''s'\n", "- rolearn: " + good.ARN + "\n  username: \"a\\tb\"\n",
+		"- rolearn: " + good.ARN + "\n  username: u\n---\n- a\n", "- rolearn: " + good.ARN + "\n  username: u\n\t\n", "- rolearn: " + good.ARN + "\n  username: \"a\"b\"\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, key := range []string{MapRoles, MapUsers} {
+			items, ok := readPlain(key, text)
+			if !ok {
+				continue
+			}
+			want, findings := parseYAML(key, text)
+			if want.broken != nil || len(findings) > 0 {
+				t.Fatalf("plain, and yet %v", findings)
+			}
+			if diff := cmp.Diff(want.items, items, cmp.AllowUnexported(item{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s differs (-YAML +plain):\n%s", key, diff)
+			}
+		}
+	})
+}
+
+func TestPlainReadsWhatEncodeWrites(t *testing.T) {
+	t.Parallel()
+	m := bigMappings(100)
+	m.Users = []Entry{{ARN: userBob, Username: "bob:{{AccountID}}", UserID: "AIDA"}}
+	for key, text := range Encode(m) {
+		if items, ok := readPlain(key, text); ok != (key != MapAccounts) || ok && len(items) != len(m.section(key)) {
+			t.Errorf("%s: %d items, %v", key, len(items), ok)
+		}
+	}
+}
+
 // FuzzPlan checks that a plan, applied, gives what was desired and leaves other
 // writers' text alone, whatever the ConfigMap looks like.
 func FuzzPlan(f *testing.F) {

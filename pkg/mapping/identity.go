@@ -23,6 +23,14 @@ func identity(e Entry, partition string) (string, bool) {
 	return a.Key().String(), true
 }
 
+// id is identity for an entry that has been taken apart without a fatal fault.
+func (r readEntry) id(e Entry, partition string) string {
+	if e.SSO != nil {
+		return ssoKey(*e.SSO, partition)
+	}
+	return r.arn.Key().String()
+}
+
 // describe names an entry in a message.
 func describe(e Entry) string {
 	if e.SSO != nil {

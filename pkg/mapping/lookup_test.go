@@ -354,7 +354,7 @@ func bigIndex(n int) (*Index, map[string]iam.ARN) {
 func bigMappings(n int) Mappings {
 	m := Mappings{Accounts: []string{"444455556666"}}
 	for i := range n {
-		e := Entry{Username: fmt.Sprintf("t%d:{{SessionName}}", i), Groups: []string{fmt.Sprintf("team-%d", i)}}
+		e := Entry{Username: fmt.Sprintf("u%d", i), Groups: []string{fmt.Sprintf("g%d", i)}}
 		if i%10 == 0 {
 			e.SSO = &SSO{PermissionSetName: fmt.Sprintf("Set-%d", i), AccountID: "111122223333"}
 		} else {
