@@ -25,8 +25,8 @@ func first(params []param, key string) (string, bool) {
 	return "", false
 }
 
-// parseParams takes a query string or a form's body apart. It is stricter than
-// url.ParseQuery in nothing but keeps the order.
+// parseParams takes a query string or a form's body apart. It takes what
+// url.ParseQuery takes, and keeps the order.
 func parseParams(raw string) ([]param, error) {
 	var params []param
 	for part := range strings.SplitSeq(raw, "&") {

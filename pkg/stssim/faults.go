@@ -23,7 +23,8 @@ const (
 	FaultGarbage FaultKind = "garbage"
 	// FaultHuge answers 200 with a body of Fault.Size bytes.
 	FaultHuge FaultKind = "huge"
-	// FaultDrop closes the connection without an answer.
+	// FaultDrop ends the request without an answer: it closes the connection,
+	// or the stream of an HTTP/2 one.
 	FaultDrop FaultKind = "drop"
 )
 
