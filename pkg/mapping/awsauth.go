@@ -55,25 +55,22 @@ func Parse(data map[string]string) (*AWSAuth, []Finding) { return ParseWithLastG
 func ParseWithLastGood(data map[string]string, last *AWSAuth) (*AWSAuth, []Finding) {
 	a := &AWSAuth{data: maps.Clone(data), sections: make(map[string]*section, len(sectionNames))}
 	findings := checkKeys(data)
+	var had Mappings
+	if last != nil {
+		had = last.mappings
+	}
 	for _, key := range sectionNames {
-		var kept []Entry
-		if last != nil {
-			kept = last.mappings.section(key)
-		}
 		s, more := parseSection(key, data[key])
 		a.sections[key] = s
+		var stood map[int]bool
 		if key == MapAccounts {
-			a.mappings.Accounts = s.accounts()
-			if s.broken != nil && last != nil {
-				a.mappings.Accounts = last.mappings.Accounts
-			}
+			a.mappings.Accounts, stood = s.accounts(had.Accounts)
 		} else {
-			entries, stood := s.entries(kept)
-			*a.mappings.sectionPtr(key) = entries
-			for i := range more {
-				if stood[more[i].Index] && more[i].Severity == Error {
-					more[i].Message += "; the last good one stays in force"
-				}
+			*a.mappings.sectionPtr(key), stood = s.entries(had.section(key))
+		}
+		for i := range more {
+			if stood[more[i].Index] && more[i].Severity == Error {
+				more[i].Message += "; the last good one stays in force"
 			}
 		}
 		findings = append(findings, more...)
@@ -137,15 +134,19 @@ func (m Mappings) section(key string) []Entry {
 	return nil
 }
 
-// accounts returns the accounts that are honoured.
-func (s *section) accounts() []string {
+// accounts returns the accounts that are honoured: those of last, if the whole
+// key is broken. The places are as entries returns them.
+func (s *section) accounts(last []string) ([]string, map[int]bool) {
+	if s.broken != nil {
+		return last, map[int]bool{-1: len(last) > 0}
+	}
 	var accounts []string
 	for _, it := range s.items {
 		if !it.damaged {
 			accounts = append(accounts, it.account)
 		}
 	}
-	return accounts
+	return accounts, nil
 }
 
 // entries returns the entries that are honoured, with those of last standing in

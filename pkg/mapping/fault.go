@@ -213,10 +213,10 @@ func (c checker) variables(field string, t Template) []fault {
 	}
 	var faults []fault
 	for _, name := range t.Variables() {
-		switch name {
-		case VarSessionName, VarSessionNameRaw, VarAccessKeyID:
+		switch {
+		case NeedsSession(name):
 			faults = append(faults, fault{specOnly, field, fmt.Sprintf("{{%s}} is not in a JWT, and no other tokens come in", name)})
-		case VarEC2PrivateDNSName:
+		case name == VarEC2PrivateDNSName:
 			faults = append(faults, fault{doubt, field, fmt.Sprintf("{{%s}} is only known for a JWT that was issued on an EC2 instance", name)})
 		}
 	}

@@ -20,6 +20,16 @@ func Variables() []string {
 	return []string{VarAccessKeyID, VarAccountID, VarEC2PrivateDNSName, VarSessionName, VarSessionNameRaw}
 }
 
+// NeedsSession tells whether a variable has a value only for a presigned token.
+// A JWT names neither a session nor an access key.
+func NeedsSession(variable string) bool {
+	switch variable {
+	case VarSessionName, VarSessionNameRaw, VarAccessKeyID:
+		return true
+	}
+	return false
+}
+
 // Template is a username or group in which {{Name}} stands for something known
 // only at login. The zero Template is the empty text.
 type Template struct {

@@ -97,6 +97,16 @@ func TestRenderNeverRendersEmpty(t *testing.T) {
 	}
 }
 
+func TestNeedsSession(t *testing.T) {
+	t.Parallel()
+	want := []string{VarAccessKeyID, VarSessionName, VarSessionNameRaw}
+	for _, name := range Variables() {
+		if got := NeedsSession(name); got != slices.Contains(want, name) {
+			t.Errorf("NeedsSession(%s) = %v", name, got)
+		}
+	}
+}
+
 func TestIsInstanceID(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]bool{
