@@ -15,7 +15,9 @@ import (
 type File struct {
 	// ClusterID is the name tokens are made for.
 	ClusterID string `yaml:"clusterID,omitempty"`
-	Server    Server `yaml:"server,omitempty"`
+	// LogVerbosity is what --log-verbosity says.
+	LogVerbosity string `yaml:"log-verbosity,omitempty"`
+	Server       Server `yaml:"server,omitempty"`
 }
 
 // Server is the part of the file under "server". The first group of fields is

@@ -90,9 +90,11 @@ func Parse(name string, data []byte) (*File, error) {
 	}
 	if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
 		d.object(doc.Content[0], "", fields{
-			"clusterid":   {"clusterID", d.text(&f.ClusterID)},
-			"defaultrole": {"defaultRole", d.notHonoured("it belongs to the client: set the environment variable DEFAULT_ROLE where tokens are made")},
-			"server":      {"server", func(n *yaml.Node, key string) { d.server(n, key, &f.Server) }},
+			"clusterid":     {"clusterID", d.text(&f.ClusterID)},
+			"log-verbosity": {"log-verbosity", d.text(&f.LogVerbosity)},
+			"feature-gates": {"feature-gates", d.notHonoured("the gates are simply on")},
+			"defaultrole":   {"defaultRole", d.notHonoured("it belongs to the client: set the environment variable DEFAULT_ROLE where tokens are made")},
+			"server":        {"server", func(n *yaml.Node, key string) { d.server(n, key, &f.Server) }},
 		})
 	}
 	if len(d.problems) > 0 {

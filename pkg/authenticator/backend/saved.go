@@ -1,0 +1,57 @@
+package backend
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/capiam/capiam/pkg/atomicfile"
+)
+
+// savedTable is a last good table as it is kept over a restart.
+type savedTable struct {
+	// Data is in aws-auth's form.
+	Data    map[string]string `json:"data"`
+	SavedAt time.Time         `json:"savedAt"`
+	// MissingSince is when the table's object was first seen deleted or
+	// emptied; zero if it is there.
+	MissingSince time.Time `json:"missingSince,omitzero"`
+}
+
+func savedPath(dir, name string) string { return filepath.Join(dir, name+".last-good.json") }
+
+// loadTable reads a saved table. One that cannot be read is as good as none.
+func loadTable(dir, name string, log *slog.Logger) savedTable {
+	if dir == "" {
+		return savedTable{}
+	}
+	data, err := os.ReadFile(savedPath(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return savedTable{}
+	}
+	var t savedTable
+	if err == nil {
+		err = json.Unmarshal(data, &t)
+	}
+	if err != nil {
+		log.Warn("saved mappings not read", "error", err.Error())
+		return savedTable{}
+	}
+	return t
+}
+
+func (t savedTable) store(dir, name string) error {
+	data, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("save mappings: %w", err)
+	}
+	if _, err := atomicfile.Write(savedPath(dir, name), data, atomicfile.Private); err != nil {
+		return fmt.Errorf("save mappings: %w", err)
+	}
+	return nil
+}

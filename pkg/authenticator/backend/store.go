@@ -1,0 +1,229 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/capiam/capiam/pkg/authenticator/metrics"
+	"github.com/capiam/capiam/pkg/mapping"
+)
+
+// patience is how long after the start a backend that has not loaded holds up
+// logins that only later backends know. After that it is passed over, so that
+// one broken backend does not lock out those of the others.
+const patience = 15 * time.Second
+
+// ErrNotLoaded says that nobody can be said to be unmapped yet.
+var ErrNotLoaded = errors.New("mappings are not loaded")
+
+// Store is all backends' tables, made ready for looking up. A lookup takes one
+// atomic load and never waits for a change.
+type Store struct {
+	opts  StoreOptions
+	state atomic.Pointer[snapshot]
+
+	mu       sync.Mutex
+	backends []backendState
+	started  time.Time
+}
+
+// StoreOptions say what the store is for.
+type StoreOptions struct {
+	Partition string
+	// StrictUserID makes DynamicFile go by user ID.
+	StrictUserID bool
+	Log          *slog.Logger
+	Metrics      *metrics.Metrics
+	// Now is the clock; nil is the machine's.
+	Now func() time.Time
+}
+
+// snapshot is what lookups see. It never changes.
+type snapshot struct {
+	index *mapping.Index
+	// waiting holds the backends that have not loaded, in order.
+	waiting []string
+	// before tells for each backend whether one that has not loaded comes
+	// before it.
+	before map[string]bool
+}
+
+type backendState struct {
+	name     string
+	loaded   bool
+	mappings mapping.Mappings
+	problem  string
+	findings []mapping.Finding
+}
+
+// Status is how a backend stands.
+type Status struct {
+	Name string
+	// Loaded says that its mappings, or the last good ones, are in force.
+	Loaded bool
+	// Problem says why its newest state is not in force; empty if it is.
+	Problem string
+	// Findings are the things wrong in its newest state.
+	Findings []mapping.Finding
+}
+
+// NewStore returns a store for the backends of these names, in the order of
+// precedence. None has loaded yet.
+func NewStore(names []string, opts StoreOptions) *Store {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = metrics.New()
+	}
+	s := &Store{opts: opts, started: opts.Now()}
+	for _, n := range names {
+		s.backends = append(s.backends, backendState{name: n})
+		opts.Metrics.Healthy(n, false)
+	}
+	s.rebuild()
+	return s
+}
+
+// Lookup returns what the mappings say about a principal: mapping.ErrNotMapped,
+// mapping.ErrUserIDMismatch, or ErrNotLoaded while a backend that may know the
+// principal has not loaded.
+func (s *Store) Lookup(p mapping.Principal) (mapping.Match, error) {
+	st := s.state.Load()
+	m, err := st.index.LookupPrincipal(p)
+	if len(st.waiting) == 0 {
+		return m, err
+	}
+	if err != nil || m.AccountFallback || st.before[m.Source] {
+		if err == nil && s.opts.Now().Sub(s.started) > patience {
+			return m, nil
+		}
+		return mapping.Match{}, fmt.Errorf("%w: backend %s", ErrNotLoaded, strings.Join(st.waiting, ", "))
+	}
+	return m, nil
+}
+
+// Len returns how many principals, permission sets and accounts are mapped.
+func (s *Store) Len() int { return s.state.Load().index.Len() }
+
+// Status returns how the backends stand, in their order.
+func (s *Store) Status() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Status, len(s.backends))
+	for i, b := range s.backends {
+		all[i] = Status{Name: b.name, Loaded: b.loaded, Problem: b.problem, Findings: b.findings}
+	}
+	return all
+}
+
+// Set puts a backend's table in force. The findings are those of reading it;
+// those of using it are added. The problem, if there is one, says why this is
+// not the backend's newest state.
+func (s *Store) Set(name string, m mapping.Mappings, findings []mapping.Finding, problem string) {
+	start := time.Now()
+	s.mu.Lock()
+	b := s.backend(name)
+	b.loaded, b.mappings = true, m
+	all := append(slices.Clone(findings), s.rebuildLocked(name)...)
+	changed := problem != b.problem || !slices.Equal(all, b.findings)
+	b.problem, b.findings = problem, all
+	s.mu.Unlock()
+	s.opts.Metrics.Reloaded(name, s.Len(), time.Since(start))
+	s.report(name, all, problem, changed)
+}
+
+// Fail records that a backend's newest state cannot be had. What is in force
+// stays.
+func (s *Store) Fail(name, problem string) {
+	s.mu.Lock()
+	b := s.backend(name)
+	changed := b.problem != problem
+	b.problem = problem
+	findings := b.findings
+	s.mu.Unlock()
+	s.report(name, findings, problem, changed)
+}
+
+func (s *Store) backend(name string) *backendState {
+	for i := range s.backends {
+		if s.backends[i].name == name {
+			return &s.backends[i]
+		}
+	}
+	panic("backend " + name + " is not one of the store's") // a fault in this package
+}
+
+func (s *Store) rebuild() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rebuildLocked("")
+}
+
+// rebuildLocked makes a new index, swaps it in, and returns the findings about
+// one backend.
+func (s *Store) rebuildLocked(name string) []mapping.Finding {
+	st := &snapshot{before: map[string]bool{}}
+	var sources []mapping.Source
+	for _, b := range s.backends {
+		if !b.loaded {
+			st.waiting = append(st.waiting, b.name)
+			continue
+		}
+		st.before[b.name] = len(st.waiting) > 0
+		sources = append(sources, mapping.Source{
+			Name: b.name, Mappings: b.mappings,
+			StrictUserID: b.name == mapping.BackendDynamicFile && s.opts.StrictUserID,
+		})
+	}
+	var findings []mapping.Finding
+	st.index, findings = mapping.NewIndex(sources, mapping.IndexOptions{Partition: s.opts.Partition})
+	s.state.Store(st)
+	return slices.DeleteFunc(findings, func(f mapping.Finding) bool { return f.Source != name })
+}
+
+// maxLogged bounds how many findings one change may put into the log.
+const maxLogged = 50
+
+// report says what is wrong: as metrics always, in the log when it changes.
+func (s *Store) report(name string, findings []mapping.Finding, problem string, changed bool) {
+	var warnings, failures int
+	for _, f := range findings {
+		if f.Severity == mapping.Error {
+			failures++
+		} else {
+			warnings++
+		}
+	}
+	s.opts.Metrics.Findings(name, warnings, failures)
+	s.opts.Metrics.Healthy(name, problem == "" && failures == 0)
+	if !changed {
+		return
+	}
+	for i, f := range findings {
+		if i == maxLogged {
+			s.opts.Log.Warn("more findings in mappings", "backend", name, "count", len(findings)-i)
+			break
+		}
+		level := slog.LevelWarn
+		if f.Severity == mapping.Error {
+			level = slog.LevelError
+		}
+		s.opts.Log.Log(context.Background(), level, "finding in mappings", "backend", name, "finding", f.String())
+	}
+	if problem != "" {
+		s.opts.Log.Error("backend's newest state is not in force", "backend", name, "problem", problem)
+		return
+	}
+	s.opts.Log.Info("mappings in force", "backend", name, "findings", len(findings), "entries", s.Len())
+}

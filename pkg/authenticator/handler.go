@@ -1,0 +1,179 @@
+package authenticator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/capiam/capiam/pkg/authenticator/metrics"
+	"github.com/capiam/capiam/pkg/authenticator/reason"
+)
+
+const (
+	// maxRequest is how large a TokenReview may be. An API server takes up to
+	// 1 MiB of headers, so no bearer token it passes on is longer.
+	maxRequest = 1<<20 + 64<<10
+	// keptBuffer is how large a buffer may be to be used again.
+	keptBuffer = 64 << 10
+	// maxAtOnce bounds the requests being worked on. Beyond it, answers are
+	// 503 at once instead of late.
+	maxAtOnce = 1024
+)
+
+// handler serves /authenticate.
+type handler struct {
+	decider  *Decider
+	metrics  *metrics.Metrics
+	log      *slog.Logger
+	scrubbed map[string]bool
+	slots    chan struct{}
+	buffers  sync.Pool
+	now      func() time.Time
+}
+
+func newHandler(d *Decider, m *metrics.Metrics, log *slog.Logger, scrubbedAccounts []string) *handler {
+	h := &handler{
+		decider: d, metrics: m, log: log, scrubbed: map[string]bool{},
+		slots: make(chan struct{}, maxAtOnce), now: time.Now,
+	}
+	h.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
+	for _, a := range scrubbedAccounts {
+		h.scrubbed[a] = true
+	}
+	return h
+}
+
+// ServeHTTP answers a TokenReview.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := h.now()
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		h.malformed(w, start, http.StatusMethodNotAllowed, "expected POST")
+		return
+	}
+	buf := h.buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= keptBuffer {
+			*buf = (*buf)[:0]
+			h.buffers.Put(buf)
+		}
+	}()
+	body, err := readBody(w, r, (*buf)[:0])
+	*buf = body
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		h.malformed(w, start, http.StatusRequestEntityTooLarge, "request body is too large")
+		return
+	case err != nil:
+		h.malformed(w, start, http.StatusBadRequest, "request body could not be read")
+		return
+	case len(body) == 0:
+		h.malformed(w, start, http.StatusBadRequest, "expected a request body")
+		return
+	}
+	rev, err := parseReview(body)
+	if err != nil {
+		h.malformed(w, start, http.StatusBadRequest, err.Error())
+		return
+	}
+	var dec Decision
+	select {
+	case h.slots <- struct{}{}:
+		dec = h.decider.Decide(r.Context(), rev.Spec.Token)
+		<-h.slots
+	default:
+		dec = Decision{Code: reason.Overloaded, Detail: "too many logins at once", Token: Kind(rev.Spec.Token)}
+	}
+	took := h.now().Sub(start)
+	scrubbed := dec.Identity != nil && h.scrubbed[dec.Identity.ARN.Account]
+	h.metrics.Authenticated(metrics.Result(dec.Code), took)
+	h.metrics.Decided(dec.Code, dec.Token)
+	h.logDecision(r.Context(), &dec, scrubbed, took)
+	if scrubbed && dec.Code != reason.OK {
+		dec.Detail = "" // it may name the ARN
+	}
+
+	// The body's buffer is free now: the review holds copies.
+	status := http.StatusOK
+	out := body[:0]
+	if dec.Code.Trouble() {
+		status = http.StatusServiceUnavailable
+		out = appendTrouble(out, status, &dec)
+	} else {
+		out = appendReview(out, rev.APIVersion, &dec, scrubbed)
+	}
+	*buf = out
+	header := w.Header()
+	header["Content-Type"] = contentJSON
+	w.WriteHeader(status)
+	_, _ = w.Write(out) // nobody is left to tell
+}
+
+var contentJSON = []string{"application/json"}
+
+func readBody(w http.ResponseWriter, r *http.Request, b []byte) ([]byte, error) {
+	if r.ContentLength > maxRequest {
+		return b, &http.MaxBytesError{Limit: maxRequest}
+	}
+	body := http.MaxBytesReader(w, r.Body, maxRequest)
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}
+
+func (h *handler) malformed(w http.ResponseWriter, start time.Time, status int, text string) {
+	h.metrics.Authenticated(metrics.ResultMalformed, h.now().Sub(start))
+	h.log.Debug("malformed request", "status", status, "problem", text)
+	http.Error(w, text, status)
+}
+
+// logDecision writes the decision's one line.
+func (h *handler) logDecision(ctx context.Context, dec *Decision, scrubbed bool, took time.Duration) {
+	level, message := slog.LevelInfo, "access granted"
+	switch {
+	case dec.Code == reason.NotOurs:
+		level, message = slog.LevelDebug, "token is not ours"
+	case dec.Code.Trouble():
+		level, message = slog.LevelError, "access not decided"
+	case dec.Code != reason.OK:
+		level, message = slog.LevelWarn, "access denied"
+	}
+	if !h.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("reason", string(dec.Code)),
+		slog.String("token", dec.Token),
+		slog.Duration("took", took))
+	if id := dec.Identity; id != nil && !scrubbed {
+		attrs = append(attrs, slog.String("arn", id.ARN.String()), slog.String("canonicalArn", id.Canonical))
+		if id.AccessKeyID != "" {
+			attrs = append(attrs, slog.String("accessKeyId", id.AccessKeyID))
+		}
+		if id.JTI != "" {
+			attrs = append(attrs, slog.String("jti", id.JTI))
+		}
+	}
+	if dec.Code == reason.OK {
+		attrs = append(attrs, slog.String("username", dec.Username), slog.Any("groups", dec.Groups), slog.String("backend", dec.Backend))
+	} else if !scrubbed {
+		attrs = append(attrs, slog.String("detail", dec.Detail))
+	}
+	h.log.LogAttrs(ctx, level, message, attrs...)
+}

@@ -1,0 +1,300 @@
+package authenticator
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/capiam/capiam/pkg/authenticator/backend"
+	"github.com/capiam/capiam/pkg/authenticator/config"
+	"github.com/capiam/capiam/pkg/authenticator/ec2dns"
+	"github.com/capiam/capiam/pkg/authenticator/metrics"
+	"github.com/capiam/capiam/pkg/authenticator/outbound"
+	"github.com/capiam/capiam/pkg/authenticator/presigned"
+	"github.com/capiam/capiam/pkg/authenticator/servingcert"
+	"github.com/capiam/capiam/pkg/authenticator/stsclient"
+	"github.com/capiam/capiam/pkg/authenticator/webidentity"
+	"github.com/capiam/capiam/pkg/iam"
+	"github.com/capiam/capiam/pkg/kubeconfig"
+	"github.com/capiam/capiam/pkg/mapping"
+)
+
+// Options are what a Server is made of.
+type Options struct {
+	// Settings must be complete and checked.
+	Settings config.Settings
+	Log      *slog.Logger
+	// Network is how STS, issuers and EC2 are reached; zero is the machine's.
+	Network outbound.Network
+	// Instance names this server in events: the node's name, say.
+	Instance string
+	// DrainTime bounds how long requests under way may take when the server
+	// stops; 10 seconds if zero.
+	DrainTime time.Duration
+	// Started is called once with the addresses listened on. It may be nil.
+	Started func(webhook, health net.Addr)
+	// Now is the clock that tokens are judged by; nil is the machine's.
+	Now func() time.Time
+}
+
+// Server is the whole authenticator: webhook, health, backends and what keeps
+// them up to date.
+type Server struct {
+	opts    Options
+	cert    *servingcert.Source
+	metrics *metrics.Metrics
+	store   *backend.Store
+	decider *Decider
+	sts     *stsclient.Client
+	jwt     *webidentity.Verifier
+	ec2     *ec2dns.Resolver
+	// runs are what Run keeps going.
+	runs []func(ctx context.Context)
+}
+
+// New prepares a server: the certificate is read or made, the MountedFile table
+// is checked. It listens on nothing yet. Close it if Run is not called.
+func New(opts Options) (*Server, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.DrainTime == 0 {
+		opts.DrainTime = 10 * time.Second
+	}
+	set := &opts.Settings
+	s := &Server{opts: opts, metrics: metrics.New()}
+	partition, ok := iam.LookupPartition(set.Partition)
+	if !ok {
+		return nil, fmt.Errorf("unknown partition %q", set.Partition)
+	}
+	parser, err := presigned.NewParser(partition, set.STSRegions...)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openCertificate(); err != nil {
+		return nil, err
+	}
+	s.sts, err = stsclient.New(stsclient.Options{
+		ClusterID: set.ClusterID, Partition: set.Partition, Endpoint: set.STSEndpoint,
+		Network: opts.Network, Observe: s.metrics.STSCalled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	issuers := make([]webidentity.Issuer, len(set.TokenIssuers))
+	for i, t := range set.TokenIssuers {
+		issuers[i] = webidentity.Issuer{URL: t.IssuerURL, Account: t.AccountID}
+	}
+	s.jwt = webidentity.New(webidentity.Options{
+		Issuers: issuers, Audiences: set.Audiences, Partition: set.Partition,
+		Network: opts.Network, Log: opts.Log, ObserveFetch: s.metrics.KeysFetched, Now: opts.Now,
+	})
+	s.runs = append(s.runs, s.jwt.Run, func(ctx context.Context) { s.cert.Run(ctx, nil) })
+	s.store = backend.NewStore(set.BackendMode, backend.StoreOptions{
+		Partition: set.Partition, StrictUserID: set.DynamicFileUserIDStrict,
+		Log: opts.Log, Metrics: s.metrics,
+	})
+	if err := s.addBackends(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	var names NodeNames
+	if set.Region != "" {
+		s.ec2 = ec2dns.New(ec2dns.Options{
+			Region: set.Region, Partition: partition, RoleARN: set.EC2DescribeInstancesRoleARN, SourceARN: set.SourceARN,
+			QPS: set.EC2DescribeInstancesQPS, Burst: set.EC2DescribeInstancesBurst,
+			Network: opts.Network, Log: opts.Log, Observe: s.metrics.EC2Calls.Inc,
+		})
+		names = s.ec2
+	}
+	s.decider = NewDecider(DeciderOptions{
+		Presigned: parser, STS: s.sts, JWT: s.jwt, Store: s.store, NodeNames: names, Metrics: s.metrics,
+		ReservedPrefixes: set.ReservedPrefixes, CacheTTL: set.TokenCacheTTL, CacheSize: set.TokenCacheSize, Now: opts.Now,
+	})
+	return s, nil
+}
+
+// Decider returns what judges the server's tokens.
+func (s *Server) Decider() *Decider { return s.decider }
+
+// Metrics returns the server's metrics.
+func (s *Server) Metrics() *metrics.Metrics { return s.metrics }
+
+// Close frees what New made.
+func (s *Server) Close() {
+	s.jwt.Close()
+	s.sts.Close()
+	if s.ec2 != nil {
+		s.ec2.Close()
+	}
+}
+
+// openCertificate reads the certificate, or makes one as the original does.
+func (s *Server) openCertificate() error {
+	set := &s.opts.Settings
+	exists, err := servingcert.Exists(set.StateDir)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		if err := servingcert.SelfSign(set.StateDir, set.Hostname, set.Address, time.Now()); err != nil {
+			return fmt.Errorf("no serving certificate in %s, and none could be made: %w", set.StateDir, err)
+		}
+		s.opts.Log.Info("serving certificate made", "dir", set.StateDir)
+		if set.KubeconfigPregenerated {
+			s.opts.Log.Warn("the API server's kubeconfig is said to exist already, and cannot trust a certificate made just now", "dir", set.StateDir)
+		}
+	}
+	cert, err := servingcert.Open(set.StateDir, s.opts.Log, nil)
+	if err != nil {
+		return err
+	}
+	cert.Changed = func(leaf *x509.Certificate) { s.metrics.CertificateExpires(leaf.NotAfter) }
+	cert.Changed(cert.Leaf())
+	s.cert = cert
+	if set.KubeconfigPregenerated {
+		return nil
+	}
+	webhook := kubeconfig.Webhook(servingcert.ServerURL(set.Hostname, set.Port), cert.PEM())
+	if _, err := kubeconfig.WriteFile(set.GenerateKubeconfig, webhook); err != nil {
+		return fmt.Errorf("the API server's kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then lets requests under way finish and returns
+// nil. It returns early if it cannot listen.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	set := &s.opts.Settings
+	webhookListener, err := listen(ctx, set.Address, set.Port)
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	healthListener, err := listen(ctx, set.HealthAddress, set.HealthPort)
+	if err != nil {
+		return errors.Join(fmt.Errorf("health: %w", err), webhookListener.Close())
+	}
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	for _, run := range s.runs {
+		owned.Go(func() { run(life) })
+	}
+	quiet := slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
+	webhook := &http.Server{
+		Handler:           s.webhookMux(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ConnState:         newIdleConns(maxIdleConns).state,
+		ErrorLog:          quiet,
+		TLSConfig: &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: s.cert.GetCertificate,
+			NextProtos:     []string{"h2", "http/1.1"},
+		},
+	}
+	health := &http.Server{
+		Handler:           s.healthMux(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		ConnState:         newIdleConns(64).state,
+		ErrorLog:          quiet,
+	}
+	failed := make(chan error, 2)
+	owned.Go(func() { failed <- webhook.ServeTLS(webhookListener, "", "") })
+	owned.Go(func() { failed <- health.Serve(healthListener) })
+	s.opts.Log.Info("serving", "webhook", webhookListener.Addr().String(), "health", healthListener.Addr().String(),
+		"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
+	if s.opts.Started != nil {
+		s.opts.Started(webhookListener.Addr(), healthListener.Addr())
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		s.opts.Log.Info("stopping", "drain", s.opts.DrainTime)
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTime)
+	defer cancel()
+	for _, srv := range []*http.Server{webhook, health} {
+		if shutdownErr := srv.Shutdown(drain); shutdownErr != nil {
+			s.opts.Log.Warn("requests cut off", "error", shutdownErr.Error())
+			_ = srv.Close()
+		}
+	}
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func listen(ctx context.Context, address string, port int) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen: %w", err)
+	}
+	return l, nil
+}
+
+// addBackends prepares the backends in their order.
+func (s *Server) addBackends() error {
+	set := &s.opts.Settings
+	client := lazyClient{settings: set}
+	only := len(set.BackendMode) == 1
+	for _, name := range set.BackendMode {
+		switch name {
+		case mapping.BackendMountedFile:
+			if err := backend.CheckMounted(set.Mounted, set.Partition); err != nil {
+				return fmt.Errorf("configuration file: %w", err)
+			}
+			s.store.Set(name, set.Mounted, nil, "")
+			if set.ConfigFile != "" {
+				s.runs = append(s.runs, func(ctx context.Context) {
+					backend.FollowMounted(ctx, set.ConfigFile, set.Partition, s.store, nil)
+				})
+			}
+		case mapping.BackendDynamicFile:
+			s.metrics.DynamicFileMode(true, only)
+			s.runs = append(s.runs, func(ctx context.Context) {
+				backend.FollowDynamic(ctx, set.DynamicFilePath, set.DynamicFileUserIDStrict, s.store, s.metrics, s.opts.Log, nil)
+			})
+		case mapping.BackendEKSConfigMap, mapping.BackendCRD:
+			c, err := client.get()
+			if err != nil {
+				return fmt.Errorf("backend %s: %w", name, err)
+			}
+			if client.events == nil {
+				client.events = backend.NewEvents(c, s.opts.Instance, s.opts.Log, nil)
+				s.runs = append(s.runs, client.events.Run)
+			}
+			if name == mapping.BackendCRD {
+				s.runs = append(s.runs, backend.NewCRD(backend.CRDOptions{
+					Client: c, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
+				}).Run)
+				continue
+			}
+			s.runs = append(s.runs, backend.NewConfigMap(backend.ConfigMapOptions{
+				Client: c, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir,
+				Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
+			}).Run)
+		}
+	}
+	return nil
+}

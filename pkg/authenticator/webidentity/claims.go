@@ -1,0 +1,127 @@
+package webidentity
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/capiam/capiam/pkg/authenticator/reason"
+)
+
+// header is a JWT's first part.
+type header struct {
+	Alg  string          `json:"alg"`
+	Kid  string          `json:"kid"`
+	Crit json.RawMessage `json:"crit"`
+}
+
+// claims are a JWT's second part, as far as this server looks at it. What is
+// not needed for the verdict is decoded leniently: AWS may add to it.
+type claims struct {
+	Iss string    `json:"iss"`
+	Sub string    `json:"sub"`
+	Aud audiences `json:"aud"`
+	Exp instant   `json:"exp"`
+	Iat instant   `json:"iat"`
+	Nbf instant   `json:"nbf"`
+	Jti lenient   `json:"jti"`
+	AWS struct {
+		Account  lenient `json:"aws_account"`
+		Instance lenient `json:"ec2_source_instance_arn"`
+	} `json:"https://sts.amazonaws.com/"`
+}
+
+// audiences is a string or a list of strings.
+type audiences []string
+
+func (a *audiences) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]string)(a))
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	*a = audiences{s}
+	return nil
+}
+
+// lenient is a string, or empty if something else is there.
+type lenient string
+
+func (l *lenient) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, (*string)(l))
+	}
+	return nil
+}
+
+// instant is a NumericDate: seconds since 1970, perhaps with a fraction.
+type instant struct {
+	set bool
+	sec int64
+}
+
+func (i *instant) UnmarshalJSON(b []byte) error {
+	if bytes.Equal(b, []byte("null")) {
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || f < 0 || f > 1<<40 {
+		return strconv.ErrSyntax
+	}
+	i.set, i.sec = true, int64(f)
+	return nil
+}
+
+func (i instant) time() time.Time { return time.Unix(i.sec, 0) }
+
+// parts is a JWT taken apart.
+type parts struct {
+	header header
+	claims claims
+	// signed is what the signature covers.
+	signed    string
+	signature []byte
+}
+
+// parse takes a JWT apart, without its prefix.
+func parse(token string) (*parts, error) {
+	h, rest, _ := strings.Cut(token, ".")
+	c, s, _ := strings.Cut(rest, ".")
+	var p parts
+	raw, err := decode(h)
+	if err != nil || json.Unmarshal(raw, &p.header) != nil {
+		return nil, malformed("JWT's header is not base64url of JSON")
+	}
+	if p.header.Crit != nil {
+		return nil, malformed("JWT's header has critical extensions")
+	}
+	if p.header.Alg != algRS256 && p.header.Alg != algES384 {
+		return nil, malformed("JWT's algorithm is neither RS256 nor ES384")
+	}
+	if p.header.Kid == "" || len(p.header.Kid) > 256 {
+		return nil, malformed("JWT names no key (kid)")
+	}
+	if raw, err = decode(c); err != nil || json.Unmarshal(raw, &p.claims) != nil {
+		return nil, malformed("JWT's claims are not base64url of JSON of the expected form")
+	}
+	if p.signature, err = decode(s); err != nil || len(p.signature) == 0 {
+		return nil, malformed("JWT's signature is not base64url")
+	}
+	p.signed = token[:len(h)+1+len(c)]
+	return &p, nil
+}
+
+func malformed(detail string) error { return reason.New(reason.Malformed, detail) }
+
+// decode undoes base64url, with none of the spellings Go's decoder tolerates.
+func decode(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, base64.CorruptInputError(0)
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
