@@ -2,20 +2,18 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/release"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // drift names the objects of a release that are missing or not as it has them.
@@ -27,11 +25,11 @@ func (i *Installer) drift(ctx context.Context, r *release.Release) ([]string, er
 	}
 	var drifted []string
 	for _, want := range objects {
-		resource, err := i.resource(want)
+		client, err := i.resource(want)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", describe(want), err)
 		}
-		live, err := resource.Get(ctx, want.GetName(), metav1.GetOptions{})
+		live, err := client.Get(ctx, want.GetName(), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			drifted = append(drifted, describe(want))
 			continue
@@ -39,11 +37,7 @@ func (i *Installer) drift(ctx context.Context, r *release.Release) ([]string, er
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", describe(want), err)
 		}
-		same, err := holds(live, want)
-		if err != nil {
-			return nil, fmt.Errorf("compare %s: %w", describe(want), err)
-		}
-		if !same {
+		if !holds(live, want) {
 			drifted = append(drifted, describe(want))
 		}
 	}
@@ -57,7 +51,7 @@ func decode(manifest string) ([]*unstructured.Unstructured, error) {
 	for {
 		u := &unstructured.Unstructured{}
 		err := d.Decode(&u.Object)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return objects, nil
 		}
 		if err != nil {
@@ -69,42 +63,60 @@ func decode(manifest string) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// holds tells whether live is as want says. Both are compared as typed objects,
-// in which "0.5" and "500m" are the same quantity.
-func holds(live, want *unstructured.Unstructured) (bool, error) {
-	wantTyped, err := typed(want)
-	if err != nil {
-		return false, err
+// holds tells whether live is as want says. It may have more fields, which the
+// API server's defaults and other controllers set, but not more data or longer
+// lists: a hand-made rule in a role is a change.
+func holds(live, want *unstructured.Unstructured) bool {
+	for _, field := range []string{"data", "binaryData"} {
+		wantMap, _ := want.Object[field].(map[string]any)
+		liveMap, _ := live.Object[field].(map[string]any)
+		if len(wantMap) != len(liveMap) {
+			return false
+		}
 	}
-	liveTyped, err := typed(live)
-	if err != nil {
-		return false, err
-	}
-	if !equality.Semantic.DeepDerivative(wantTyped, liveTyped) {
-		return false, nil
-	}
-	// A derivative may have more than is wanted. Of rights and of data it must
-	// not.
-	switch want := wantTyped.(type) {
-	case *corev1.ConfigMap:
-		return equality.Semantic.DeepEqual(want.Data, liveTyped.(*corev1.ConfigMap).Data), nil
-	case *corev1.Secret:
-		return equality.Semantic.DeepEqual(want.Data, liveTyped.(*corev1.Secret).Data), nil
-	case *rbacv1.ClusterRole:
-		return equality.Semantic.DeepEqual(want.Rules, liveTyped.(*rbacv1.ClusterRole).Rules), nil
-	case *rbacv1.ClusterRoleBinding:
-		return equality.Semantic.DeepEqual(want.Subjects, liveTyped.(*rbacv1.ClusterRoleBinding).Subjects), nil
-	}
-	return true, nil
+	return contains(live.Object, want.Object)
 }
 
-func typed(u *unstructured.Unstructured) (runtime.Object, error) {
-	o, err := scheme.Scheme.New(u.GroupVersionKind())
+// contains tells whether every field of want is in live with the same value.
+func contains(live, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		live, ok := live.(map[string]any)
+		if !ok {
+			return len(want) == 0
+		}
+		for key, w := range want {
+			if !contains(live[key], w) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		live, ok := live.([]any)
+		if !ok {
+			return len(want) == 0
+		}
+		return slices.EqualFunc(live, want, contains)
+	case nil:
+		return live == nil
+	}
+	// An empty string is the same as none, as in "value" of a toleration.
+	if want == "" && live == nil || want == false && live == nil {
+		return true
+	}
+	return want == live || sameQuantity(want, live)
+}
+
+// sameQuantity tells whether two amounts are the same in other units: the API
+// server writes "0.5" as "500m".
+func sameQuantity(a, b any) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	x, err := resource.ParseQuantity(fmt.Sprint(a))
 	if err != nil {
-		return nil, err
+		return false
 	}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, o); err != nil {
-		return nil, err
-	}
-	return o, nil
+	y, err := resource.ParseQuantity(fmt.Sprint(b))
+	return err == nil && x.Cmp(y) == 0
 }

@@ -41,16 +41,41 @@ func InCRD(s *spec.Spec) bool {
 	return !InAWSAuth(s) && slices.Contains(s.IAM.Spec.BackendMode, v1alpha1.BackendCRD)
 }
 
+// Mappings are a spec's mappings as its authenticator has to be given them:
+// aws-iam-authenticator finds no role whose ARN has a path, as logins show
+// none.
+func Mappings(s *spec.Spec) mapping.Mappings {
+	m := s.Mappings()
+	if s.IAM.Spec.Server.Implementation != v1alpha1.ImplementationAWSIAMAuthenticator {
+		return m
+	}
+	for i, e := range m.Roles {
+		if arn, err := iam.ParseARN(e.ARN); err == nil {
+			m.Roles[i].ARN = arn.StripRolePath().String()
+		}
+	}
+	return m
+}
+
+// needsEC2 tells whether a mapping holds the name of an EC2 instance.
+func needsEC2(m mapping.Mappings) bool {
+	return slices.ContainsFunc(slices.Concat(m.Roles, m.Users), func(e mapping.Entry) bool {
+		return slices.ContainsFunc(append([]string{e.Username}, e.Groups...), func(s string) bool {
+			return strings.Contains(s, "{{EC2PrivateDNSName}}")
+		})
+	})
+}
+
 func mappingObjects(s *spec.Spec) ([]*unstructured.Unstructured, error) {
 	switch {
 	case InAWSAuth(s):
-		u, err := AWSAuth(s.Mappings())
+		u, err := AWSAuth(Mappings(s))
 		if err != nil {
 			return nil, err
 		}
 		return []*unstructured.Unstructured{u}, nil
 	case InCRD(s):
-		return IdentityMappings(s.Mappings())
+		return IdentityMappings(Mappings(s))
 	}
 	return nil, nil
 }

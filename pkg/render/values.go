@@ -18,6 +18,7 @@ type values struct {
 	Partition        string         `json:"partition"`
 	BackendModes     []string       `json:"backendModes"`
 	Config           map[string]any `json:"config,omitempty"`
+	InstanceMetadata bool           `json:"instanceMetadata,omitempty"`
 	TLS              tlsValues      `json:"tls"`
 	GroupBindings    []groupBinding `json:"groupBindings,omitempty"`
 	ExtraTolerations []toleration   `json:"extraTolerations,omitempty"`
@@ -61,8 +62,10 @@ func chartValues(in Input) (map[string]any, error) {
 		Partition:    s.Partition,
 		BackendModes: s.BackendMode,
 		Config:       cfg,
-		TLS:          tlsValues{Cert: string(in.Webhook.Leaf.CertPEM), Key: string(in.Webhook.Leaf.KeyPEM)},
-		Proxy:        proxy(cluster),
+		// EC2 is asked with the credentials of the instance.
+		InstanceMetadata: needsEC2(Mappings(in.Spec)),
+		TLS:              tlsValues{Cert: string(in.Webhook.Leaf.CertPEM), Key: string(in.Webhook.Leaf.KeyPEM)},
+		Proxy:            proxy(cluster),
 	}
 	for _, t := range cluster.ControlPlaneConfiguration.Taints {
 		v.ExtraTolerations = append(v.ExtraTolerations, tolerate(t))

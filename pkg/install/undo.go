@@ -1,0 +1,123 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capiam/capiam/pkg/applied"
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/render"
+)
+
+// AWSAuthSnapshot is the ConfigMap aws-auth as it was at a moment.
+type AWSAuthSnapshot struct {
+	// configMap is nil if there was none.
+	configMap *corev1.ConfigMap
+}
+
+// SnapshotAWSAuth remembers aws-auth, for RestoreAWSAuth.
+func (i *Installer) SnapshotAWSAuth(ctx context.Context) (*AWSAuthSnapshot, error) {
+	live, err := i.kube.CoreV1().ConfigMaps(render.Namespace).Get(ctx, render.AWSAuthName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &AWSAuthSnapshot{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", awsAuthName, err)
+	}
+	return &AWSAuthSnapshot{configMap: live}, nil
+}
+
+// RestoreAWSAuth puts aws-auth back to what it was, note included. It is for
+// taking back a change that has just been made: whatever anybody else wrote in
+// between is gone with it.
+func (i *Installer) RestoreAWSAuth(ctx context.Context, s *AWSAuthSnapshot) error {
+	maps := i.kube.CoreV1().ConfigMaps(render.Namespace)
+	fail := func(err error) error { return fmt.Errorf("restore %s as %s: %w", awsAuthName, FieldManager, err) }
+	live, err := maps.Get(ctx, render.AWSAuthName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) && s.configMap == nil:
+		return nil
+	case apierrors.IsNotFound(err):
+		fresh := s.configMap.DeepCopy()
+		fresh.ResourceVersion, fresh.UID = "", ""
+		if _, err := maps.Create(ctx, fresh, metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
+			return fail(err)
+		}
+		return nil
+	case err != nil:
+		return fail(err)
+	case s.configMap == nil:
+		if err := maps.Delete(ctx, render.AWSAuthName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fail(err)
+		}
+		return nil
+	}
+	live.Data = s.configMap.Data
+	if note, ok := s.configMap.Annotations[applied.Annotation]; ok {
+		live.Annotations = withAnnotation(live.Annotations, applied.Annotation, note)
+	} else {
+		delete(live.Annotations, applied.Annotation)
+	}
+	if _, err := maps.Update(ctx, live, metav1.UpdateOptions{FieldManager: FieldManager}); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// UndoIdentityMappings takes a plan back that EnsureIdentityMappings carried
+// out, wholly or in part. It goes on after an error, so that as much as
+// possible is as it was.
+func (i *Installer) UndoIdentityMappings(ctx context.Context, p *IdentityPlan) error {
+	client := i.dynamic.Resource(identityMappings)
+	var problems []error
+	for _, u := range p.Create {
+		if err := client.Delete(ctx, u.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			problems = append(problems, fmt.Errorf("delete %s again: %w", describe(u), err))
+		}
+	}
+	for _, change := range p.Update {
+		live, err := client.Get(ctx, change.Before.GetName(), metav1.GetOptions{})
+		if err == nil {
+			live.Object["spec"] = change.Before.Object["spec"]
+			_, err = client.Update(ctx, live, metav1.UpdateOptions{FieldManager: FieldManager})
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("restore %s: %w", describe(change.Before), err))
+		}
+	}
+	for _, u := range p.Delete {
+		fresh := u.DeepCopy()
+		fresh.SetResourceVersion("")
+		fresh.SetUID("")
+		if _, err := client.Create(ctx, fresh, metav1.CreateOptions{FieldManager: FieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
+			problems = append(problems, fmt.Errorf("restore %s: %w", describe(u), err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Changed returns the entries that the plan makes or makes different.
+func (p *IdentityPlan) Changed() []mapping.Entry {
+	var entries []mapping.Entry
+	for _, u := range p.Create {
+		entries = append(entries, entry(u))
+	}
+	for _, u := range p.Update {
+		entries = append(entries, entry(u.After))
+	}
+	return entries
+}
+
+// Removed returns the entries that the plan takes away.
+func (p *IdentityPlan) Removed() []mapping.Entry {
+	var entries []mapping.Entry
+	for _, u := range p.Delete {
+		entries = append(entries, entry(u))
+	}
+	return entries
+}
