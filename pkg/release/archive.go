@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/capiam/capiam/pkg/api/release/v1alpha1"
 )
 
 // fileSink is a file that a download goes into.
@@ -70,25 +72,9 @@ func (m *Manifest) Fetch(ctx context.Context, d *Downloader, kubeVersion string)
 }
 
 func (m *Manifest) fetch(ctx context.Context, d *Downloader, name, url string) error {
-	uri, err := mirrored(url, d.Mirror)
+	r, err := d.Release(ctx, name, url)
 	if err != nil {
 		return err
-	}
-	if err := checkURL(uri); err != nil {
-		return fmt.Errorf("release document %s: %w", name, err)
-	}
-	quiet := *d
-	quiet.Progress = nil
-	var text buffer
-	if err := quiet.get(ctx, uri, maxManifest, &text); err != nil {
-		return fmt.Errorf("release document %s: %w", name, err)
-	}
-	r, err := parseRelease(redacted(uri), text.Bytes())
-	if err != nil {
-		return err
-	}
-	if r.Name != name {
-		return fmt.Errorf("%s: is release %q, want %q", redacted(uri), r.Name, name)
 	}
 	if r.Annotations == nil {
 		r.Annotations = map[string]string{}
@@ -98,4 +84,27 @@ func (m *Manifest) fetch(ctx context.Context, d *Downloader, name, url string) e
 	defer m.mu.Unlock()
 	m.documents[name] = loaded(url, r)
 	return nil
+}
+
+// Release gets and checks one Release document from where it is published, or
+// from the mirror.
+func (d *Downloader) Release(ctx context.Context, name, url string) (*v1alpha1.Release, error) {
+	uri, err := mirrored(url, d.Mirror)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkURL(uri); err != nil {
+		return nil, fmt.Errorf("release document %s: %w", name, err)
+	}
+	quiet := *d
+	quiet.Progress = nil
+	var text buffer
+	if err := quiet.get(ctx, uri, maxManifest, &text); err != nil {
+		return nil, fmt.Errorf("release document %s: %w", name, err)
+	}
+	r, err := parseRelease(redacted(uri), text.Bytes())
+	if err == nil && r.Name != name {
+		err = fmt.Errorf("%s: is release %q, want %q", redacted(uri), r.Name, name)
+	}
+	return r, err
 }

@@ -26,7 +26,7 @@ func run() int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newManifestCommand())
+	cmd.AddCommand(newManifestCommand(), newReleaseCommand(), newImageCommand())
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		return 1

@@ -1,5 +1,12 @@
 package manifest
 
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/capiam/capiam/pkg/release"
+)
+
 // Platform is an operating system and an architecture, by Go's names.
 type Platform struct{ OS, Arch string }
 
@@ -22,4 +29,14 @@ func ArchiveName(program, version string, p Platform) string {
 		ext = ".zip"
 	}
 	return program + "-" + p.OS + "-" + p.Arch + "-" + version + ext
+}
+
+// Programs lists capiam's own programs, of which the controller counts only if
+// the source tree has it.
+func Programs(tree string) []string {
+	programs := []string{release.ClientCapiam, release.ServerCapiam}
+	if _, err := os.Stat(filepath.Join(tree, "cmd", release.ControllerCapiam, "main.go")); err == nil {
+		programs = append(programs, release.ControllerCapiam)
+	}
+	return programs
 }

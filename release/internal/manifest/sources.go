@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +29,29 @@ func TrustLevels() []string {
 type Sources struct {
 	EKSD    EKSD
 	Release Release
+	// Published is what the last release build made.
+	Published Published
+}
+
+// Published is the content of sources/published.yaml, which a release build
+// writes once its artefacts are published.
+type Published struct {
+	// Version is the release it is about; it counts only for that one.
+	Version string `json:"version,omitempty"`
+	Own     `json:",inline"`
+}
+
+// Own is what a release build has made. What is missing in it is listed in the
+// manifest without a checksum or digest.
+type Own struct {
+	Commit string `json:"commit,omitempty"`
+	// Date is when it was made, in RFC 3339.
+	Date string `json:"date,omitempty"`
+	// Digests are the digests of image indexes, by program.
+	Digests map[string]string `json:"digests,omitempty"`
+	// SHA256 and SHA512 are the checksums of archives, by file name.
+	SHA256 map[string]string `json:"sha256,omitempty"`
+	SHA512 map[string]string `json:"sha512,omitempty"`
 }
 
 // EKSD is the content of sources/eksd.yaml.
@@ -79,15 +104,19 @@ type Capiam struct {
 
 // Names of the source files below release/sources.
 const (
-	EKSDFile    = "eksd.yaml"
-	ReleaseFile = "release.yaml"
+	EKSDFile      = "eksd.yaml"
+	ReleaseFile   = "release.yaml"
+	PublishedFile = "published.yaml"
 )
 
 // Load reads the sources in a directory, strictly.
 func Load(dir string) (Sources, error) {
 	var s Sources
-	for name, into := range map[string]any{EKSDFile: &s.EKSD, ReleaseFile: &s.Release} {
+	for name, into := range map[string]any{EKSDFile: &s.EKSD, ReleaseFile: &s.Release, PublishedFile: &s.Published} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
+		if name == PublishedFile && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return Sources{}, fmt.Errorf("manifest sources: %w", err)
 		}
@@ -96,6 +125,15 @@ func Load(dir string) (Sources, error) {
 		}
 	}
 	return s, s.check()
+}
+
+// PublishedOwn is what is known about the published artefacts of the version
+// the manifest names: nothing, before they are published.
+func (s Sources) PublishedOwn() Own {
+	if s.Published.Version != s.Release.Capiam.Version {
+		return Own{}
+	}
+	return s.Published.Own
 }
 
 // check refuses sources that contradict themselves. That the assets are well
