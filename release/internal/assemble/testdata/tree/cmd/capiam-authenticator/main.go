@@ -1,0 +1,6 @@
+// A small program to test releases with.
+package main
+
+import "os"
+
+func main() { os.Stdout.WriteString("hello\n") }

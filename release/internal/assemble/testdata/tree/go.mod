@@ -1,0 +1,3 @@
+module github.com/capiam/capiam
+
+go 1.26.0
