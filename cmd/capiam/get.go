@@ -7,5 +7,11 @@ func newGetCommand(s streams) *cobra.Command {
 		Use:   "get",
 		Short: "Show clusters, mappings, kubeconfigs and client downloads",
 	}
+	cmd.AddCommand(
+		newGetClustersCommand(s),
+		newGetMappingsCommand(s),
+		newGetKubeconfigCommand(s),
+		newGetClientCommand(s),
+	)
 	return cmd
 }

@@ -78,7 +78,14 @@ Kubernetes users, and writes the kubeconfig that users log in with.`,
 	cmd.SetOut(s.out)
 	cmd.SetErr(s.err)
 	cmd.AddCommand(
+		newCreateCommand(s),
+		newUpgradeCommand(s),
+		newDeleteCommand(s),
 		newGetCommand(s),
+		newDescribeCommand(s),
+		newInstallCommand(s),
+		newTokenCommand(s),
+		newVersionCommand(s),
 	)
 	return cmd
 }

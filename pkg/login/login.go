@@ -151,20 +151,21 @@ func rights(ctx context.Context, clients kubernetes.Interface) (string, error) {
 // Until logs in again and again, each time with a token of its own, until the
 // result is as wanted; it returns the last result and whether it was. The API
 // server remembers a token it has accepted, and two tokens made within one
-// second are the same, so a change may take that long to show.
+// second are the same, so a change may take that long to show. A token that
+// cannot be made ends it at once.
 func (c Cluster) Until(ctx context.Context, kind TokenKind, o token.Options, wanted func(*Result) bool) (result *Result, ok bool, err error) {
 	for {
-		var t token.Token
-		t, err = Make(ctx, kind, o)
-		if err == nil {
-			result, err = c.Try(ctx, t)
+		t, err := Make(ctx, kind, o)
+		if err != nil {
+			return nil, false, err
 		}
+		result, err = c.Try(ctx, t)
 		if err == nil && wanted(result) {
 			return result, true, nil
 		}
 		select {
 		case <-ctx.Done():
-			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) && err == nil {
+			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) && result != nil {
 				return result, false, nil
 			}
 			return result, false, errors.Join(err, context.Cause(ctx))

@@ -43,7 +43,9 @@ type Options struct {
 	// Profile is one of the AWS configuration files; if empty AWS_PROFILE or
 	// the default decides.
 	Profile string
-	// Credentials take the place of the standard credential chain.
+	// Credentials take the place of the standard credential chain. With them
+	// and a Region, and no Profile, the environment and the AWS configuration
+	// files are not looked at.
 	Credentials aws.CredentialsProvider
 
 	// RoleARN is a role to assume before.

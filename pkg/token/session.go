@@ -22,28 +22,7 @@ type session struct {
 // role, if there is one. The region is never asked of the machine's metadata
 // service, which hangs for seconds where there is none.
 func newSession(ctx context.Context, o Options) (*session, error) {
-	load := []func(*config.LoadOptions) error{
-		config.WithDefaultRegion(defaultRegion),
-		// The SDK's own warnings would stand among kubectl's output; what
-		// matters of them comes back as an error.
-		config.WithLogger(logging.Nop{}),
-		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
-			a.TokenProvider = mfaPrompt(ctx, o.In, o.Err)
-		}),
-	}
-	if o.Region != "" {
-		load = append(load, config.WithRegion(o.Region))
-	}
-	if o.Profile != "" {
-		load = append(load, config.WithSharedConfigProfile(o.Profile))
-	}
-	if o.HTTPClient != nil {
-		load = append(load, config.WithHTTPClient(o.HTTPClient))
-	}
-	if o.Credentials != nil {
-		load = append(load, config.WithCredentialsProvider(o.Credentials))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	cfg, err := loadConfig(ctx, o)
 	if err != nil {
 		return nil, explainCredentials(err)
 	}
@@ -72,6 +51,36 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 	// From here on these very credentials count, whose end is known.
 	cfg.Credentials = fixedCredentials{creds}
 	return &session{config: cfg, credentials: creds}, nil
+}
+
+// loadConfig is the AWS configuration of the user's files and environment, or,
+// if the options say all there is to say, theirs alone.
+func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
+	if o.Credentials != nil && o.Region != "" && o.Profile == "" {
+		return aws.Config{Region: o.Region, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Logger: logging.Nop{}}, nil
+	}
+	load := []func(*config.LoadOptions) error{
+		config.WithDefaultRegion(defaultRegion),
+		// The SDK's own warnings would stand among kubectl's output; what
+		// matters of them comes back as an error.
+		config.WithLogger(logging.Nop{}),
+		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
+			a.TokenProvider = mfaPrompt(ctx, o.In, o.Err)
+		}),
+	}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.HTTPClient != nil {
+		load = append(load, config.WithHTTPClient(o.HTTPClient))
+	}
+	if o.Credentials != nil {
+		load = append(load, config.WithCredentialsProvider(o.Credentials))
+	}
+	return config.LoadDefaultConfig(ctx, load...)
 }
 
 // limit returns the time, or the credentials' end if that is earlier.

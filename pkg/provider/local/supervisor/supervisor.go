@@ -108,10 +108,9 @@ func (s *supervisor) run(ctx context.Context, controlPlane ControlPlane) error {
 	defer stopChildren()
 	var children sync.WaitGroup
 	controllerManager, authenticator := s.children[controllerManagerChild], s.children[authenticatorChild]
-	// The authenticator comes up beside the API server, and waits for it.
-	children.Go(func() { authenticator.run(childCtx, s.log) })
 	children.Go(func() {
 		if s.waitReady(childCtx) {
+			children.Go(func() { authenticator.run(childCtx, s.log) })
 			controllerManager.run(childCtx, s.log)
 		}
 	})

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/capiam/capiam/pkg/workflow"
+)
+
+func newDescribeCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "describe",
+		Short: "Show how a cluster is",
+	}
+	cmd.AddCommand(newDescribeClusterCommand(s))
+	return cmd
+}
+
+func newDescribeClusterCommand(s streams) *cobra.Command {
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:   "cluster CLUSTER",
+		Short: "Show how a cluster is, as a tree",
+		Long: `Show a cluster as a tree: control plane, webhook, authenticator, certificates,
+mappings and the last change. What is not as it should be is marked.
+
+Exit status: 0 if everything is ready, 1 otherwise.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeClusters(s),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
+			m, err := newManager(s, ".")
+			if err != nil {
+				return err
+			}
+			tree, err := m.Describe(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := output.print(s.out, tree, func(w io.Writer) error {
+				printNode(w, "", "", *tree)
+				return nil
+			}); err != nil {
+				return err
+			}
+			if !*tree.Ready {
+				return &exitError{code: exitFailure, err: fmt.Errorf("cluster %q is not ready", args[0])}
+			}
+			return nil
+		},
+	}
+	output.register(cmd)
+	return cmd
+}
+
+// printNode prints a part of a tree and what is below it. The first prefix is
+// for the part's own line, the other for the lines below.
+func printNode(w io.Writer, first, rest string, n workflow.Node) {
+	mark := ""
+	if n.Ready != nil {
+		mark = "✗ "
+		if *n.Ready {
+			mark = "✔ "
+		}
+	}
+	line := first + mark + n.Name
+	if n.Detail != "" {
+		line += ": " + n.Detail
+	}
+	fmt.Fprintln(w, line)
+	for i, part := range n.Parts {
+		branch, below := "├─", "│ "
+		if i == len(n.Parts)-1 {
+			branch, below = "└─", "  "
+		}
+		printNode(w, rest+branch, rest+below, part)
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newGetKubeconfigCommand(s streams) *cobra.Command {
+	var admin, path bool
+	cmd := &cobra.Command{
+		Use:   "kubeconfig CLUSTER",
+		Short: "Print a cluster's kubeconfig",
+		Long: `Print the kubeconfig that users log in to a cluster with, or the administrator's,
+which does not need AWS and holds a private key.`,
+		Example: `  capiam get kubeconfig local > ~/.kube/local
+
+  export KUBECONFIG=$(capiam get kubeconfig local --path)`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeClusters(s),
+		RunE: func(_ *cobra.Command, args []string) error {
+			m, err := newManager(s, ".")
+			if err != nil {
+				return err
+			}
+			outputs, err := m.Outputs(args[0])
+			if err != nil {
+				return err
+			}
+			file := outputs.User()
+			if admin {
+				file = outputs.Admin()
+			}
+			if path {
+				_, err = fmt.Fprintln(s.out, file)
+				return err
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("%w; `capiam create cluster` writes it again", err)
+			}
+			_, err = s.out.Write(data)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&admin, "admin", false, "the administrator's")
+	cmd.Flags().BoolVar(&path, "path", false, "print where the file is, not what is in it")
+	return cmd
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/capiam/capiam/pkg/install"
+)
+
+func newGetMappingsCommand(s streams) *cobra.Command {
+	var output outputFlag
+	cmd := &cobra.Command{
+		Use:               "mappings CLUSTER",
+		Aliases:           []string{"mapping"},
+		Short:             "List who may log in to a cluster, as it is now",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeClusters(s),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
+			m, err := newManager(s, ".")
+			if err != nil {
+				return err
+			}
+			mappings, err := m.Mappings(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return output.print(s.out, struct {
+				Items []install.Mapping `json:"items"`
+			}{mappings}, func(w io.Writer) error {
+				rows := make([][]string, len(mappings))
+				for i, e := range mappings {
+					writer := "capiam"
+					if !e.Managed {
+						writer = "other"
+					}
+					rows[i] = []string{e.Section, e.Principal, e.Username, strings.Join(e.Groups, ","), writer}
+				}
+				return printTable(w, []string{"IN", "PRINCIPAL", "USERNAME", "GROUPS", "WRITER"}, rows)
+			})
+		},
+	}
+	output.register(cmd)
+	return cmd
+}

@@ -1,0 +1,217 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/capiam/capiam/manifests"
+	"github.com/capiam/capiam/pkg/api/v1alpha1"
+	"github.com/capiam/capiam/pkg/atomicfile"
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/kubeconfig"
+	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/release"
+	"github.com/capiam/capiam/pkg/render"
+	"github.com/capiam/capiam/pkg/spec"
+	"github.com/capiam/capiam/pkg/stssim"
+)
+
+// StrangerProfile is the AWS profile of an identity that no mapping names, for
+// seeing what happens to one.
+const StrangerProfile = "stranger"
+
+// strangerAccount is an account that no mapping should name.
+const strangerAccount = "999999999999"
+
+// localCluster is one local cluster and its spec, in the hands of a workflow.
+type localCluster struct {
+	m       *Manager
+	spec    *spec.Spec
+	layout  local.Layout
+	record  *local.Record
+	outputs Outputs
+
+	identities  []spec.Identity
+	credentials []local.Credentials
+	issuers     []v1alpha1.TokenIssuer
+	rendered    *render.Output
+	// configChanged is true once the authenticator beside the cluster has to
+	// read its configuration anew.
+	configChanged bool
+	installer     *install.Installer
+}
+
+// simulated are the identities the simulated STS has to know: all that the spec
+// maps, and the stranger.
+func (c *localCluster) simulated() []local.Identity {
+	c.identities = c.spec.Identities()
+	ids := make([]local.Identity, 0, len(c.identities)+1)
+	for _, id := range c.identities {
+		ids = append(ids, local.Identity{Profile: id.Name, ARN: id.ARN.String(), Session: id.Session})
+	}
+	return append(ids, local.Identity{
+		Profile: StrangerProfile,
+		ARN:     c.stranger().String(),
+		Session: "capiam",
+	})
+}
+
+// ensureIdentities makes the simulated STS know the identities, whether it runs
+// or not, and remembers their credentials and issuers.
+func (c *localCluster) ensureIdentities(ctx context.Context) error {
+	ids := c.simulated()
+	running, err := local.Running(c.layout)
+	if err != nil {
+		return err
+	}
+	var answer *local.IdentitiesResponse
+	if running {
+		answer, err = local.NewControl(c.layout).EnsureIdentities(ctx, ids)
+	} else {
+		answer, err = local.EnsureSTS(c.layout, c.record, ids)
+	}
+	if err != nil {
+		return err
+	}
+	c.credentials = answer.Credentials
+	c.issuers = []v1alpha1.TokenIssuer{}
+	for account, url := range answer.Issuers {
+		c.issuers = append(c.issuers, v1alpha1.TokenIssuer{IssuerURL: url, AccountID: account})
+	}
+	slices.SortFunc(c.issuers, func(a, b v1alpha1.TokenIssuer) int {
+		if a.AccountID < b.AccountID {
+			return -1
+		}
+		return 1
+	})
+	return nil
+}
+
+// render renders everything the cluster gets, from what is on disk.
+func (c *localCluster) render() error {
+	var missing error
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		missing = errors.Join(missing, err)
+		return data
+	}
+	image, err := authenticatorImage(c.spec)
+	if err != nil {
+		return err
+	}
+	in := render.Input{
+		Spec:      c.spec,
+		ClusterID: c.record.ClusterID,
+		Image:     image,
+		Webhook: render.Webhook{
+			URL:   c.record.WebhookURL(),
+			CAPEM: read(c.layout.PKI("webhook-ca.crt")),
+			Leaf:  pki.KeyPair{CertPEM: read(c.layout.Authenticator("cert.pem")), KeyPEM: read(c.layout.Authenticator("key.pem"))},
+		},
+		APIServer:    render.Endpoint{URL: c.record.APIServerURL(), CAPEM: read(c.layout.PKI("ca.crt"))},
+		Admin:        pki.KeyPair{CertPEM: read(c.layout.PKI("admin.crt")), KeyPEM: read(c.layout.PKI("admin.key"))},
+		TokenIssuers: c.issuers,
+		Client: render.Client{Env: []kubeconfig.EnvVar{
+			// The client finds the cluster's profiles, and its simulated STS
+			// where AWS's would be.
+			{Name: "AWS_CONFIG_FILE", Value: c.outputs.AWSConfig()},
+			{Name: "AWS_SHARED_CREDENTIALS_FILE", Value: c.outputs.AWSCredentials()},
+			{Name: "AWS_CA_BUNDLE", Value: c.layout.STSCA()},
+			{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
+			{Name: "HTTPS_PROXY", Value: c.record.STSProxyURL()},
+		}},
+	}
+	if missing != nil {
+		return missing
+	}
+	if c.spec.IAM.Spec.Client.Command == v1alpha1.ClientCapiam {
+		in.Client.Command = c.m.Program
+	}
+	if c.rendered, err = render.Render(in); err != nil {
+		return err
+	}
+	config, err := render.ServerConfig(in)
+	if err != nil {
+		return err
+	}
+	data, err := config.Encode()
+	if err != nil {
+		return err
+	}
+	changed, err := atomicfile.Write(c.layout.Authenticator("config.yaml"), data, atomicfile.Private)
+	c.configChanged = c.configChanged || changed
+	return err
+}
+
+// authenticatorImage is the image the release pins for the cluster.
+func authenticatorImage(s *spec.Spec) (string, error) {
+	if s.IAM.Spec.Server.Image != "" {
+		return s.IAM.Spec.Server.Image, nil
+	}
+	manifest, err := release.Default()
+	if err != nil {
+		return "", err
+	}
+	find := manifest.CapiamImage
+	if s.IAM.Spec.Server.Implementation == v1alpha1.ImplementationAWSIAMAuthenticator {
+		find = manifest.AuthenticatorImage
+	}
+	image, err := find(s.Cluster.Spec.KubernetesVersion)
+	if err != nil {
+		return "", err
+	}
+	return image.Reference(), nil
+}
+
+// writeOutputs writes the files for people: kubeconfigs and AWS profiles.
+func (c *localCluster) writeOutputs() (changed bool, err error) {
+	for _, file := range c.rendered.Files {
+		if file.Path == render.WebhookFile {
+			continue // it is the control plane's
+		}
+		wrote, err := atomicfile.Write(filepath.Join(c.outputs.Dir, filepath.FromSlash(file.Path)), file.Data, file.Mode)
+		changed = changed || wrote
+		if err != nil {
+			return changed, err
+		}
+	}
+	profiles := make([]stssim.Profile, 0, len(c.credentials))
+	for _, k := range c.credentials {
+		profiles = append(profiles, stssim.Profile{Name: k.Profile, Region: c.record.Region, Credentials: stssim.Credentials{
+			AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.SessionToken,
+		}})
+	}
+	return changed, stssim.WriteProfiles(c.outputs.Dir, profiles)
+}
+
+// connect makes the installer.
+func (c *localCluster) connect() (err error) {
+	if c.installer == nil {
+		c.installer, err = install.New(adminConfig(c.layout, c.record), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}
+	return err
+}
+
+// installRelease brings the chart and CRDs to what was rendered.
+func (c *localCluster) installRelease(ctx context.Context) (install.ReleaseResult, error) {
+	if err := c.connect(); err != nil {
+		return install.ReleaseResult{}, err
+	}
+	if err := c.installer.EnsureCRDs(ctx, c.rendered.CRDs); err != nil {
+		return install.ReleaseResult{}, err
+	}
+	chart, err := manifests.Chart()
+	if err != nil {
+		return install.ReleaseResult{}, err
+	}
+	return c.installer.EnsureRelease(ctx, install.ReleaseOptions{Chart: chart, Values: c.rendered.Values})
+}
+
+// notFound tells whether the error says that a cluster does not exist.
+func notFound(err error) bool { return errors.Is(err, local.ErrNotFound) }

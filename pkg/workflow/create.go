@@ -1,0 +1,323 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/capiam/capiam/pkg/iam"
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/spec"
+)
+
+// CreateOptions change what Create does.
+type CreateOptions struct {
+	// Retain keeps what was made if the first create of a cluster fails, for
+	// looking at it.
+	Retain bool
+}
+
+// CreateResult is what Create made.
+type CreateResult struct {
+	Cluster string `json:"cluster"`
+	// Resumed is true if the cluster was there before.
+	Resumed bool    `json:"resumed"`
+	Server  string  `json:"server"`
+	Logins  []Login `json:"logins"`
+	// Kubeconfigs for users and for the administrator.
+	UserKubeconfig  string `json:"userKubeconfig"`
+	AdminKubeconfig string `json:"adminKubeconfig"`
+	AWSConfig       string `json:"awsConfig"`
+	AWSCredentials  string `json:"awsCredentials"`
+	// Pending are changes of the mappings that the spec has and the cluster
+	// does not; create leaves them to upgrade.
+	Pending []string `json:"pending,omitempty"`
+}
+
+// Create brings a cluster up and proves that its identities can log in. A
+// cluster that exists is carried on with: what is missing is made, what is right
+// stays, and its mappings are left to Upgrade.
+//
+// If a first create is interrupted or fails, what it made is removed again.
+func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (result *CreateResult, err error) {
+	if err := requireLocal(s); err != nil {
+		return nil, err
+	}
+	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
+	_, err = local.ReadRecord(c.layout)
+	fresh := notFound(err)
+	if err != nil && !fresh {
+		return nil, err
+	}
+	unlock, err := local.LockOperation(c.layout)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var programs local.Programs
+	step := m.progress().Step
+
+	made := false
+	defer func() {
+		if err == nil || !fresh {
+			return
+		}
+		if made && o.Retain {
+			m.progress().Note("kept what was made; run the same command to carry on, or: capiam delete cluster %s", s.Name)
+			return
+		}
+		if undoErr := c.removeAll(context.WithoutCancel(ctx), made); undoErr != nil {
+			err = errors.Join(err, fmt.Errorf("and removing what was made failed: %w", undoErr))
+		}
+	}()
+
+	if err := step(ctx, "Check this machine", func(context.Context) (string, error) {
+		if programs, err = m.Programs(); err != nil {
+			return "", err
+		}
+		if err := c.claim(fresh); err != nil {
+			return "", err
+		}
+		return "", c.outputs.checkWritable()
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Make keys and certificates", func(ctx context.Context) (string, error) {
+		made = true
+		if fresh {
+			if err := local.WriteRecord(c.layout, c.record); err != nil {
+				return "", err
+			}
+		}
+		if _, err := local.EnsureKeys(c.layout, c.record, m.now); err != nil {
+			return "", err
+		}
+		if err := c.ensureIdentities(ctx); err != nil {
+			return "", err
+		}
+		return "", c.render()
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Start etcd, kube-apiserver and the authenticator", func(ctx context.Context) (string, error) {
+		return c.record.APIServerURL(), c.start(ctx, programs)
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Write kubeconfigs and AWS profiles", func(context.Context) (string, error) {
+		_, err := c.writeOutputs()
+		return c.outputs.Dir, err
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Install the authenticator's chart", func(ctx context.Context) (string, error) {
+		release, err := c.installRelease(ctx)
+		return releaseDetail(release), err
+	}); err != nil {
+		return nil, err
+	}
+	var plan *mappingPlan
+	if err := step(ctx, "Map identities", func(ctx context.Context) (detail string, err error) {
+		plan, detail, err = c.mapFirst(ctx)
+		return detail, err
+	}); err != nil {
+		return nil, err
+	}
+	result = &CreateResult{
+		Cluster: s.Name, Resumed: !fresh, Server: c.record.APIServerURL(),
+		UserKubeconfig: c.outputs.User(), AdminKubeconfig: c.outputs.Admin(),
+		AWSConfig: c.outputs.AWSConfig(), AWSCredentials: c.outputs.AWSCredentials(),
+	}
+	if c.complete() && !plan.empty {
+		result.Pending = plan.lines
+		m.progress().Warn("the spec and the cluster differ in who may log in; `capiam upgrade cluster` shows and makes the changes")
+		return result, nil
+	}
+	if err := step(ctx, "Log in as every identity", func(ctx context.Context) (string, error) {
+		if err := c.waitRoles(ctx); err != nil {
+			return "", err
+		}
+		attempts := c.attempts(nil)
+		result.Logins, err = c.prove(ctx, plan.after, attempts)
+		return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
+	}); err != nil {
+		return nil, err
+	}
+	if !c.complete() {
+		c.record.Completed = m.now()
+		if err := local.WriteRecord(c.layout, c.record); err != nil {
+			return nil, err
+		}
+	}
+	return result, nil
+}
+
+// complete tells whether a create of this cluster has ended well before.
+func (c *localCluster) complete() bool { return !c.record.Completed.IsZero() }
+
+// claim finds the cluster's record, or makes up one for a new cluster, and
+// refuses a name that is another cluster's. It writes nothing.
+func (c *localCluster) claim(fresh bool) (err error) {
+	if c.outputs, err = c.m.outputs(c.spec.Name); err != nil {
+		return err
+	}
+	iamSpec := &c.spec.IAM.Spec
+	if !fresh {
+		if c.record, err = local.ReadRecord(c.layout); err != nil {
+			return err
+		}
+		if c.record.OutputDir != c.outputs.Dir {
+			return fmt.Errorf("%w: local cluster %q exists, with its files in %s; run this from %s, or delete it first: capiam delete cluster %s",
+				ErrNameTaken, c.spec.Name, c.record.OutputDir, filepath.Dir(c.record.OutputDir), c.spec.Name)
+		}
+		return c.checkImmutable()
+	}
+	ports, err := c.m.Store.ChoosePorts(c.spec.Local.Spec.APIServerPort)
+	if err != nil {
+		return err
+	}
+	for _, path := range c.outputs.all() {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s exists, and no local cluster %q does: move it away, or use another directory with --output-dir", path, c.spec.Name)
+		}
+	}
+	c.record = &local.Record{
+		Name: c.spec.Name, Namespace: c.spec.Namespace, ClusterID: iamSpec.ClusterID,
+		Partition: iamSpec.Partition, Region: iamSpec.AWSRegion, BackendMode: iamSpec.BackendMode,
+		OutputDir: c.outputs.Dir, Ports: ports, Created: c.m.now(),
+		ServiceCIDRs: c.spec.Cluster.Spec.ClusterNetwork.Services.CIDRBlocks,
+	}
+	if c.record.ClusterID == "" {
+		c.record.ClusterID = uuid.NewString()
+	}
+	return nil
+}
+
+// checkImmutable refuses a spec that would make another cluster of this one.
+// EKS Anywhere does not let these change either.
+func (c *localCluster) checkImmutable() error {
+	s := &c.spec.IAM.Spec
+	var problems []error
+	differ := func(field, is, wanted string) {
+		if is != wanted {
+			problems = append(problems, fmt.Errorf("%s: cluster %q has %q, the spec %q: it cannot change; create another cluster, or delete this one first", field, c.record.Name, is, wanted))
+		}
+	}
+	differ("metadata.namespace", c.record.Namespace, c.spec.Namespace)
+	differ("AWSIamConfig spec.awsRegion", c.record.Region, s.AWSRegion)
+	differ("AWSIamConfig spec.partition", c.record.Partition, s.Partition)
+	differ("AWSIamConfig spec.backendMode", strings.Join(c.record.BackendMode, ","), strings.Join(s.BackendMode, ","))
+	if s.ClusterID != "" {
+		differ("AWSIamConfig spec.clusterID", c.record.ClusterID, s.ClusterID)
+	}
+	if port := c.spec.Local.Spec.APIServerPort; port != 0 && port != c.record.Ports.APIServer {
+		problems = append(problems, fmt.Errorf("LocalDatacenterConfig spec.apiServerPort: cluster %q has %d, the spec %d: it cannot change", c.record.Name, c.record.Ports.APIServer, port))
+	}
+	return errors.Join(problems...)
+}
+
+// start starts the supervisor if it does not run, has a running authenticator
+// read a changed configuration, and waits for the API server.
+func (c *localCluster) start(ctx context.Context, programs local.Programs) error {
+	running, err := local.Running(c.layout)
+	if err != nil {
+		return err
+	}
+	if err := local.Start(ctx, c.layout, programs); err != nil {
+		return err
+	}
+	if running && c.configChanged {
+		if err := local.NewControl(c.layout).RestartAuthenticator(ctx); err != nil {
+			return err
+		}
+	}
+	c.configChanged = false
+	return local.WaitReady(ctx, c.layout)
+}
+
+// mapFirst applies the mappings to a cluster that was never complete, and only
+// plans them for one that was: changing who may log in is upgrade's.
+func (c *localCluster) mapFirst(ctx context.Context) (*mappingPlan, string, error) {
+	if c.complete() {
+		plan, err := c.planMappings(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		return plan, "left as they are", nil
+	}
+	plan, undo, err := c.applyMappings(ctx, func(*mappingPlan) error { return nil })
+	_ = undo // a first create that fails is removed as a whole
+	if err != nil {
+		return nil, "", err
+	}
+	m := c.spec.Mappings()
+	return plan, fmt.Sprintf("%d roles, %d users, %d accounts", len(m.Roles), len(m.Users), len(m.Accounts)), nil
+}
+
+// waitRoles waits until the controller manager has filled the ClusterRoles that
+// are made up of others, so that RBAC's answers are final.
+func (c *localCluster) waitRoles(ctx context.Context) error {
+	clients, err := kubernetes.NewForConfig(adminConfig(c.layout, c.record))
+	if err != nil {
+		return err
+	}
+	pending := []string{"view", "edit", "admin"}
+	for {
+		pending = slices.DeleteFunc(pending, func(name string) bool {
+			role, err := clients.RbacV1().ClusterRoles().Get(ctx, name, metav1.GetOptions{})
+			return err == nil && len(role.Rules) > 0
+		})
+		if len(pending) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for ClusterRole %s to get its rules: %w%s", pending[0], context.Cause(ctx), c.layout.LogTail("kube-controller-manager"))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// stopTimeout is how long a cluster may take to stop.
+const stopTimeout = 30 * time.Second
+
+// removeAll takes away everything a create has made.
+func (c *localCluster) removeAll(ctx context.Context, started bool) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if started {
+		if err := local.Stop(ctx, c.layout); err != nil {
+			return err
+		}
+		if err := c.outputs.remove(); err != nil {
+			return err
+		}
+	}
+	return local.Remove(c.layout)
+}
+
+func releaseDetail(r install.ReleaseResult) string {
+	if r.Action == "" {
+		return ""
+	}
+	detail := fmt.Sprintf("release kube-system/aws-iam-authenticator revision %d, %s", r.Revision, r.Action)
+	if len(r.Drifted) > 0 {
+		detail += ": " + strings.Join(r.Drifted, ", ")
+	}
+	return detail
+}
+
+// stranger is the principal of StrangerProfile.
+func (c *localCluster) stranger() iam.ARN {
+	return iam.ARN{Partition: c.record.Partition, Account: strangerAccount, Kind: iam.KindRole, Name: StrangerProfile}
+}

@@ -1,0 +1,324 @@
+package workflow
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/client-go/discovery"
+
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/provider/local"
+)
+
+// Node is a part of a cluster in a description: what it is, how it is, and its
+// own parts.
+type Node struct {
+	Name string `json:"name"`
+	// Ready is nil for something that is neither ready nor not.
+	Ready  *bool  `json:"ready,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	Parts  []Node `json:"parts,omitempty"`
+}
+
+// Summary is one line about a cluster.
+type Summary struct {
+	Name       string    `json:"name"`
+	Provider   string    `json:"provider"`
+	Status     string    `json:"status"`
+	Kubernetes string    `json:"kubernetes"`
+	Server     string    `json:"server"`
+	Created    time.Time `json:"created"`
+}
+
+// States of a cluster in a Summary.
+const (
+	StatusReady      = "Ready"
+	StatusStarting   = "Starting"
+	StatusStopped    = "Stopped"
+	StatusIncomplete = "Incomplete"
+)
+
+// List returns a line about every cluster, by name.
+func (m *Manager) List(ctx context.Context) ([]Summary, error) {
+	records, err := m.Store.List()
+	summaries := make([]Summary, 0, len(records))
+	for _, r := range records {
+		s := Summary{
+			Name: r.Name, Provider: "local", Kubernetes: local.KubernetesVersion,
+			Server: r.APIServerURL(), Created: r.Created, Status: StatusStopped,
+		}
+		layout := m.Store.Layout(r.Name)
+		running, runErr := local.Running(layout)
+		err = errors.Join(err, runErr)
+		if running {
+			s.Status = StatusStarting
+			if status, statusErr := local.NewControl(layout).Status(ctx); statusErr == nil && status.Ready {
+				s.Status = StatusReady
+			}
+		}
+		if r.Completed.IsZero() {
+			s.Status = StatusIncomplete
+		}
+		summaries = append(summaries, s)
+	}
+	return summaries, err
+}
+
+// open finds a cluster by its name alone.
+func (m *Manager) open(name string) (*localCluster, error) {
+	layout := m.Store.Layout(name)
+	record, err := local.ReadRecord(layout)
+	if notFound(err) {
+		return nil, fmt.Errorf("%w (capiam get clusters lists those there are)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &localCluster{m: m, layout: layout, record: record, outputs: outputsOf(record)}, nil
+}
+
+// Outputs returns where a cluster's files for people are.
+func (m *Manager) Outputs(name string) (Outputs, error) {
+	c, err := m.open(name)
+	if err != nil {
+		return Outputs{}, err
+	}
+	return c.outputs, nil
+}
+
+// Names returns the names of all clusters, for completion.
+func (m *Manager) Names() []string {
+	records, _ := m.Store.List() // completion says nothing of damaged ones
+	names := make([]string, len(records))
+	for i, r := range records {
+		names[i] = r.Name
+	}
+	return names
+}
+
+// Mappings returns who may log in to a cluster, as it is now.
+func (m *Manager) Mappings(ctx context.Context, name string) ([]install.Mapping, error) {
+	c, err := m.open(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.requireRunning(); err != nil {
+		return nil, err
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	return c.installer.Mappings(ctx, c.record.BackendMode)
+}
+
+func (c *localCluster) requireRunning() error {
+	running, err := local.Running(c.layout)
+	if err == nil && !running {
+		return fmt.Errorf("cluster %q is stopped; start it with: capiam create cluster -f SPEC", c.record.Name)
+	}
+	return err
+}
+
+// Describe returns how a cluster is, as a tree.
+func (m *Manager) Describe(ctx context.Context, name string) (*Node, error) {
+	c, err := m.open(name)
+	if err != nil {
+		return nil, err
+	}
+	status, statusErr := local.NewControl(c.layout).Status(ctx)
+	parts := []Node{
+		c.describeControlPlane(status),
+		c.describeWebhook(ctx),
+		c.describeAuthenticator(ctx, status),
+		c.describeCertificates(),
+		c.describeMappings(ctx),
+		describeChange(c.record),
+	}
+	root := &Node{Name: "Cluster/" + name, Parts: parts, Detail: "local, cluster ID " + c.record.ClusterID}
+	ready := statusErr == nil
+	for _, part := range parts {
+		ready = ready && (part.Ready == nil || *part.Ready)
+	}
+	root.Ready = &ready
+	return root, nil
+}
+
+func is(ready bool) *bool { return &ready }
+
+func (c *localCluster) describeControlPlane(status *local.Status) Node {
+	n := Node{Name: "ControlPlane", Ready: is(false), Detail: "stopped"}
+	if status == nil || status.PID == 0 {
+		return n
+	}
+	n.Ready, n.Detail = is(status.Ready), c.record.APIServerURL()
+	if client, err := discovery.NewDiscoveryClientForConfig(adminConfig(c.layout, c.record)); err == nil {
+		var v *version.Info
+		if v, err = client.ServerVersion(); err == nil {
+			n.Detail += ", Kubernetes " + v.GitVersion
+		}
+	}
+	for _, part := range status.Components {
+		detail := part.State
+		if part.PID != 0 {
+			detail += fmt.Sprintf(", pid %d", part.PID)
+		}
+		if part.Restarts > 0 {
+			detail += fmt.Sprintf(", %d restarts", part.Restarts)
+		}
+		if part.State != local.StateRunning && part.LastError != "" {
+			detail += ", last error: " + part.LastError
+		}
+		n.Parts = append(n.Parts, Node{Name: part.Name, Ready: is(part.State == local.StateRunning), Detail: detail})
+	}
+	return n
+}
+
+// describeWebhook says whether the API server's webhook would be answered.
+func (c *localCluster) describeWebhook(ctx context.Context) Node {
+	n := Node{Name: "Webhook", Ready: is(false), Detail: c.record.WebhookURL()}
+	caPEM, err := os.ReadFile(c.layout.PKI("webhook-ca.crt"))
+	if err != nil {
+		n.Detail += ": " + err.Error()
+		return n
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(caPEM)
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true,
+	}}
+	url := strings.TrimSuffix(c.record.WebhookURL(), "/authenticate") + "/healthz"
+	if body, err := get(ctx, client, url); err != nil {
+		n.Detail += ": " + firstLine(body, err)
+		return n
+	}
+	n.Ready = is(true)
+	n.Detail += ", certificate trusted"
+	return n
+}
+
+func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.Status) Node {
+	n := Node{Name: "Authenticator", Ready: is(false), Detail: "not running"}
+	if status == nil || status.PID == 0 {
+		return n
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	body, err := get(ctx, client, fmt.Sprintf("http://127.0.0.1:%d/readyz", c.record.Ports.AuthenticatorHealth))
+	n.Ready = is(err == nil)
+	n.Detail = "backends " + strings.Join(c.record.BackendMode, ",") + ", " + firstLine(body, err)
+	return n
+}
+
+func get(ctx context.Context, client *http.Client, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return string(body), err
+}
+
+func firstLine(body string, err error) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(body), "\n")
+	switch {
+	case line != "":
+		return line
+	case err != nil:
+		return err.Error()
+	default:
+		return "ok"
+	}
+}
+
+func (c *localCluster) describeCertificates() Node {
+	n := Node{Name: "Certificates"}
+	ready := true
+	for _, cert := range []struct{ name, path, ca string }{
+		{"authenticator", c.layout.Authenticator("cert.pem"), c.layout.PKI("webhook-ca.crt")},
+		{"authenticator CA", c.layout.PKI("webhook-ca.crt"), ""},
+		{"kube-apiserver", c.layout.PKI("apiserver.crt"), c.layout.PKI("ca.crt")},
+		{"cluster CA", c.layout.PKI("ca.crt"), ""},
+	} {
+		part := Node{Name: cert.name}
+		data, err := os.ReadFile(cert.path)
+		if err == nil {
+			var parsed *x509.Certificate
+			if parsed, err = pki.ParseCert(data); err == nil {
+				part.Ready = is(c.m.now().Before(parsed.NotAfter))
+				part.Detail = "until " + parsed.NotAfter.Format(time.DateOnly)
+				if cert.ca != "" {
+					part.Detail += ", renewed from " + pki.RenewAt(parsed).Format(time.DateOnly)
+				}
+			}
+		}
+		if err != nil {
+			part.Ready, part.Detail = is(false), err.Error()
+		}
+		ready = ready && *part.Ready
+		n.Parts = append(n.Parts, part)
+	}
+	n.Ready = &ready
+	return n
+}
+
+func (c *localCluster) describeMappings(ctx context.Context) Node {
+	n := Node{Name: "Mappings", Ready: is(false)}
+	if running, err := local.Running(c.layout); err != nil || !running {
+		n.Detail = "not known while the cluster is stopped"
+		return n
+	}
+	err := c.connect()
+	var entries []install.Mapping
+	if err == nil {
+		entries, err = c.installer.Mappings(ctx, c.record.BackendMode)
+	}
+	if err != nil {
+		n.Detail = err.Error()
+		return n
+	}
+	count := map[string]int{}
+	foreign := 0
+	for _, e := range entries {
+		count[e.Section]++
+		if !e.Managed {
+			foreign++
+		}
+	}
+	n.Ready = is(true)
+	n.Detail = fmt.Sprintf("%d roles, %d users, %d accounts", count[mapping.MapRoles], count[mapping.MapUsers], count[mapping.MapAccounts])
+	if foreign > 0 {
+		n.Detail += fmt.Sprintf(", %d of them other writers'", foreign)
+	}
+	return n
+}
+
+func describeChange(r *local.Record) Node {
+	n := Node{Name: "LastChange", Detail: "none since the cluster was created"}
+	if r.LastChange == nil {
+		return n
+	}
+	n.Detail = r.LastChange.At.Format(time.RFC3339) + " by " + r.LastChange.Command
+	for _, line := range slices.Clone(r.LastChange.Lines) {
+		n.Parts = append(n.Parts, Node{Name: line})
+	}
+	return n
+}

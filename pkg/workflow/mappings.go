@@ -1,0 +1,95 @@
+package workflow
+
+import (
+	"context"
+
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/render"
+)
+
+// mappingPlan is a change of who may log in, in whatever backend it is kept.
+type mappingPlan struct {
+	lines   []string
+	foreign []string
+	empty   bool
+	// after is the table once the plan is carried out.
+	after mapping.Mappings
+	// changed are the entries that are new or become different, removed those
+	// that go.
+	changed, removed []mapping.Entry
+}
+
+// planMappings works out the change, and writes nothing.
+func (c *localCluster) planMappings(ctx context.Context) (*mappingPlan, error) {
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	if render.InCRD(c.spec) {
+		plan, err := c.installer.PlanIdentityMappings(ctx, c.rendered.Mappings)
+		if err != nil {
+			return nil, err
+		}
+		return identityPlan(plan), nil
+	}
+	plan, err := c.installer.PlanAWSAuth(ctx, c.spec.Mappings())
+	if err != nil {
+		return nil, err
+	}
+	return awsAuthPlan(plan), nil
+}
+
+// applyMappings carries the change out, if approve lets it. The function it
+// returns puts back what was there before; it is never nil.
+func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingPlan) error) (plan *mappingPlan, undo func(context.Context) error, err error) {
+	undo = func(context.Context) error { return nil }
+	if err := c.connect(); err != nil {
+		return nil, undo, err
+	}
+	if render.InCRD(c.spec) {
+		plan, err := c.installer.EnsureIdentityMappings(ctx, c.rendered.Mappings, func(p *install.IdentityPlan) error {
+			return approve(identityPlan(p))
+		})
+		if plan == nil {
+			return nil, undo, err
+		}
+		return identityPlan(plan), func(ctx context.Context) error { return c.installer.UndoIdentityMappings(ctx, plan) }, err
+	}
+	before, err := c.installer.SnapshotAWSAuth(ctx)
+	if err != nil {
+		return nil, undo, err
+	}
+	p, _, err := c.installer.ApplyAWSAuth(ctx, c.spec.Mappings(), func(p *mapping.Plan) error {
+		return approve(awsAuthPlan(p))
+	})
+	if err != nil {
+		return nil, undo, err
+	}
+	return awsAuthPlan(p), func(ctx context.Context) error { return c.installer.RestoreAWSAuth(ctx, before) }, nil
+}
+
+func awsAuthPlan(p *mapping.Plan) *mappingPlan {
+	plan := &mappingPlan{lines: p.Lines(), empty: p.Empty(), after: p.After()}
+	for _, item := range p.Foreign {
+		plan.foreign = append(plan.foreign, item.String())
+	}
+	for _, item := range p.Added {
+		plan.changed = append(plan.changed, item.Entry)
+	}
+	for _, change := range p.Changed {
+		plan.changed = append(plan.changed, change.After)
+	}
+	for _, item := range p.Removed {
+		plan.removed = append(plan.removed, item.Entry)
+	}
+	return plan
+}
+
+func identityPlan(p *install.IdentityPlan) *mappingPlan {
+	plan := &mappingPlan{lines: p.Lines(), empty: p.Empty(), after: p.After()}
+	for _, u := range p.Foreign {
+		plan.foreign = append(plan.foreign, u.GetName())
+	}
+	plan.changed, plan.removed = p.Changed(), p.Removed()
+	return plan
+}

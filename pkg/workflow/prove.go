@@ -1,0 +1,225 @@
+package workflow
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/capiam/capiam/pkg/iam"
+	"github.com/capiam/capiam/pkg/login"
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/spec"
+	"github.com/capiam/capiam/pkg/token"
+)
+
+const (
+	// proveTimeout is how long a login may take to come out as it should: time
+	// for the authenticator to start and to see the mappings.
+	proveTimeout = 30 * time.Second
+	// mostLogins bounds how many identities are logged in as after one
+	// command. Those of the change come first.
+	mostLogins = 40
+	// loginsAtOnce is as much as two cores are kept busy with.
+	loginsAtOnce = 4
+)
+
+// Login is one login that a command tried, and how it came out.
+type Login struct {
+	// Profile is the AWS profile, and ARN the principal behind it.
+	Profile string          `json:"profile"`
+	ARN     string          `json:"arn"`
+	Token   login.TokenKind `json:"token"`
+	// Refused is true for an identity that is not let in, as it should be.
+	Refused  bool     `json:"refused"`
+	Username string   `json:"username,omitempty"`
+	Groups   []string `json:"groups,omitempty"`
+	// May says what RBAC lets the user do.
+	May string `json:"may,omitempty"`
+}
+
+// attempt is a login to try.
+type attempt struct {
+	profile string
+	arn     iam.ARN
+	session string
+	kind    login.TokenKind
+}
+
+// prove logs in as the identities with every kind of token the cluster takes,
+// until each comes out as the table says, and returns how. An identity in the
+// table must get the username it is mapped to; any other must be refused.
+func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attempts []attempt) ([]Login, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, proveTimeout, context.DeadlineExceeded)
+	defer cancel()
+	caPEM, err := os.ReadFile(c.layout.PKI("ca.crt"))
+	if err != nil {
+		return nil, err
+	}
+	cluster := login.Cluster{Server: c.record.APIServerURL(), CAPEM: caPEM}
+	client, err := stsClient(c.layout, c.record)
+	if err != nil {
+		return nil, err
+	}
+	defer client.CloseIdleConnections()
+	index, _ := mapping.NewIndex([]mapping.Source{{Mappings: table}}, mapping.IndexOptions{Partition: c.record.Partition})
+	keys := make(map[string]local.Credentials, len(c.credentials))
+	for _, k := range c.credentials {
+		keys[k.Profile] = k
+	}
+	logins := make([]Login, len(attempts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(loginsAtOnce)
+	for i, a := range attempts {
+		group.Go(func() error {
+			k := keys[a.profile]
+			options := token.Options{
+				ClusterID:   c.record.ClusterID,
+				Region:      c.record.Region,
+				Credentials: aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
+				HTTPClient:  client,
+			}
+			want := expected(index, a, k)
+			result, asWanted, err := cluster.Until(ctx, a.kind, options, func(r *login.Result) bool {
+				return r.Username == want && r.Refused == (want == "")
+			})
+			if err != nil {
+				return fmt.Errorf("log in as profile %s with a %s token: %w", a.profile, a.kind, err)
+			}
+			if !asWanted {
+				return wrongLogin(a, want, result)
+			}
+			logins[i] = Login{
+				Profile: a.profile, ARN: a.arn.String(), Token: a.kind, Refused: result.Refused,
+				Username: result.Username, Groups: result.Groups, May: result.May,
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("%w%s", err, c.layout.LogTail("authenticator"))
+	}
+	return logins, nil
+}
+
+// attempts are the logins for the spec's identities and the stranger, those of
+// the given entries first, with each kind of token the cluster takes.
+func (c *localCluster) attempts(first []mapping.Entry) []attempt {
+	ids := slices.Clone(c.identities)
+	isFirst := func(e mapping.Entry) bool {
+		return slices.ContainsFunc(first, func(f mapping.Entry) bool { return f.Equal(e) })
+	}
+	slices.SortStableFunc(ids, func(a, b spec.Identity) int {
+		switch fa, fb := isFirst(a.Entry), isFirst(b.Entry); {
+		case fa == fb:
+			return 0
+		case fa:
+			return -1
+		default:
+			return 1
+		}
+	})
+	if len(ids) > mostLogins {
+		c.m.progress().Note("logging in as %d of the %d identities", mostLogins, len(ids))
+		ids = ids[:mostLogins]
+	}
+	var all []attempt
+	for _, kind := range c.tokenKinds() {
+		for _, id := range ids {
+			all = append(all, attempt{profile: id.Name, arn: id.ARN, session: id.Session, kind: kind})
+		}
+	}
+	for _, kind := range c.tokenKinds() {
+		all = append(all, attempt{profile: StrangerProfile, arn: c.stranger(), kind: kind})
+	}
+	return all
+}
+
+func (c *localCluster) tokenKinds() []login.TokenKind {
+	var kinds []login.TokenKind
+	if c.spec.IAM.Spec.TakesPresigned() {
+		kinds = append(kinds, login.Presigned)
+	}
+	if c.spec.IAM.Spec.TakesJWT() {
+		kinds = append(kinds, login.JWT)
+	}
+	return kinds
+}
+
+// expected is the username a login should get, or "" if it should be refused:
+// the principal is not in the table, or a template asks for what the token does
+// not say.
+func expected(index *mapping.Index, a attempt, k local.Credentials) string {
+	match, ok := index.Lookup(a.arn)
+	if !ok {
+		return ""
+	}
+	if match.AccountFallback {
+		return a.arn.Principal().StripRolePath().String()
+	}
+	values := mapping.Values{AccountID: a.arn.Account}
+	if a.kind == login.Presigned {
+		values.AccessKeyID = k.AccessKeyID
+		values.SessionName = a.session
+	}
+	for _, group := range match.Groups {
+		if _, err := group.Render(values.Value); err != nil {
+			return ""
+		}
+	}
+	name, err := match.Username.Render(values.Value)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+func wrongLogin(a attempt, want string, got *login.Result) error {
+	who := fmt.Sprintf("profile %s (%s) with a %s token", a.profile, a.arn, a.kind)
+	switch {
+	case got == nil:
+		return fmt.Errorf("log in as %s: no answer within %s", who, proveTimeout)
+	case want == "":
+		return fmt.Errorf("log in as %s: it is mapped to nobody and still got in as %q", who, got.Username)
+	case got.Refused:
+		return fmt.Errorf("log in as %s: refused, although it is mapped to %q", who, want)
+	default:
+		return fmt.Errorf("log in as %s: got in as %q, although it is mapped to %q", who, got.Username, want)
+	}
+}
+
+// stsClient is an HTTP client that finds the cluster's simulated STS where
+// AWS's would be.
+func stsClient(l local.Layout, record *local.Record) (*http.Client, error) {
+	caPEM, err := os.ReadFile(l.STSCA())
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(caPEM) {
+		return nil, errors.New("no certificate in " + l.STSCA())
+	}
+	proxy, err := url.Parse(record.STSProxyURL())
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			Proxy:             http.ProxyURL(proxy),
+			TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: true,
+		},
+	}, nil
+}

@@ -1,0 +1,287 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/capiam/capiam/pkg/iam"
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/spec"
+)
+
+// UpgradeOptions change what Upgrade does.
+type UpgradeOptions struct {
+	// DryRun stops once the plan is shown.
+	DryRun bool
+	// AllowLockout carries a change out that leaves nobody to administer the
+	// cluster by AWS IAM.
+	AllowLockout bool
+	// Show is given the plan's lines before anything is changed.
+	Show func(changes, foreign []string)
+}
+
+// UpgradeResult is what Upgrade did.
+type UpgradeResult struct {
+	Cluster string `json:"cluster"`
+	// Changed is false if there was nothing to do, and nothing was written.
+	Changed bool     `json:"changed"`
+	DryRun  bool     `json:"dryRun,omitempty"`
+	Changes []string `json:"changes"`
+	Logins  []Login  `json:"logins,omitempty"`
+}
+
+// undoTimeout bounds the taking back of a failed change.
+const undoTimeout = 30 * time.Second
+
+// Upgrade makes a cluster's mappings and authenticator what the spec says: it
+// plans, shows the plan, guards it, carries it out, and proves it by logging in.
+// If the proof fails, or the command is interrupted, the mappings are put back.
+func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (*UpgradeResult, error) {
+	if err := requireLocal(s); err != nil {
+		return nil, err
+	}
+	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
+	record, err := local.ReadRecord(c.layout)
+	if notFound(err) {
+		return nil, fmt.Errorf("%w; create it first: capiam create cluster", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := local.LockOperation(c.layout)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	c.record, c.outputs = record, outputsOf(record)
+	if !c.complete() {
+		return nil, fmt.Errorf("cluster %q was never completed; carry on with: capiam create cluster", s.Name)
+	}
+	if err := c.checkImmutable(); err != nil {
+		return nil, err
+	}
+	result := &UpgradeResult{Cluster: s.Name, DryRun: o.DryRun}
+	step := m.progress().Step
+
+	var plan *mappingPlan
+	if err := step(ctx, "Compare the spec with the cluster", func(ctx context.Context) (string, error) {
+		if err := c.wake(ctx); err != nil {
+			return "", err
+		}
+		plan, err = c.planMappings(ctx)
+		return "", err
+	}); err != nil {
+		return nil, err
+	}
+	result.Changes = plan.lines
+	if o.Show != nil {
+		o.Show(plan.lines, plan.foreign)
+	}
+	if err := c.guard(plan, o); err != nil {
+		return nil, err
+	}
+	if o.DryRun {
+		return result, nil
+	}
+	changed, err := c.applyServer(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	result.Changed = changed || !plan.empty
+	if plan.empty {
+		return result, nil
+	}
+	undo := func(context.Context) error { return nil }
+	err = step(ctx, "Change who may log in", func(ctx context.Context) (string, error) {
+		// Once the write has begun it must not be cut off half way: what it
+		// did has to be known to be undone.
+		applyCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		plan, undo, err = c.applyMappings(applyCtx, func(p *mappingPlan) error { return c.guard(p, o) })
+		return fmt.Sprintf("%d changes", len(result.Changes)), err
+	})
+	if err == nil {
+		err = step(ctx, "Log in as who was changed", func(ctx context.Context) (string, error) {
+			result.Logins, err = c.proveChange(ctx, plan)
+			return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
+		})
+	}
+	if err == nil {
+		record.LastChange = &local.Change{At: m.now(), Command: "upgrade", Lines: limit(result.Changes)}
+		err = local.WriteRecord(c.layout, record)
+	}
+	if err != nil {
+		undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if undoErr := undo(undoCtx); undoErr != nil {
+			return nil, errors.Join(err, fmt.Errorf("the mappings could not be put back, run the same command again: %w", undoErr))
+		}
+		return nil, fmt.Errorf("%w\nthe mappings are as they were before", err)
+	}
+	return result, nil
+}
+
+// wake brings the cluster's programs, keys and files up, as after a reboot, and
+// renders the spec.
+func (c *localCluster) wake(ctx context.Context) error {
+	if _, err := local.EnsureKeys(c.layout, c.record, c.m.now); err != nil {
+		return err
+	}
+	running, err := local.Running(c.layout)
+	if err != nil {
+		return err
+	}
+	if !running {
+		programs, err := c.m.Programs()
+		if err != nil {
+			return err
+		}
+		if err := local.Start(ctx, c.layout, programs); err != nil {
+			return err
+		}
+	}
+	if err := local.WaitReady(ctx, c.layout); err != nil {
+		return err
+	}
+	if err := c.ensureIdentities(ctx); err != nil {
+		return err
+	}
+	return c.render()
+}
+
+// applyServer brings everything but the mappings to what the spec says, and
+// tells whether that changed anything.
+func (c *localCluster) applyServer(ctx context.Context, step func(context.Context, string, func(context.Context) (string, error)) error) (changed bool, err error) {
+	err = step(ctx, "Bring the authenticator up to date", func(ctx context.Context) (string, error) {
+		wrote, err := c.writeOutputs()
+		if err != nil {
+			return "", err
+		}
+		release, err := c.installRelease(ctx)
+		if err != nil {
+			return "", err
+		}
+		if c.configChanged {
+			if err := local.NewControl(c.layout).RestartAuthenticator(ctx); err != nil {
+				return "", err
+			}
+		}
+		changed = wrote || c.configChanged || release.Action != install.Unchanged
+		return releaseDetail(release), nil
+	})
+	return changed, err
+}
+
+// guard refuses a change that would lock everybody out.
+func (c *localCluster) guard(plan *mappingPlan, o UpgradeOptions) error {
+	if o.AllowLockout || plan.empty {
+		return nil
+	}
+	admins := []string{"system:masters"}
+	for _, b := range c.spec.Local.Spec.GroupBindings {
+		if b.ClusterRole == "cluster-admin" {
+			admins = append(admins, b.Group)
+		}
+	}
+	err := mapping.CheckLockout(plan.after, mapping.LockoutOptions{AdminGroups: admins, Partition: c.record.Partition})
+	if err != nil {
+		return fmt.Errorf("%w; nothing was changed (--allow-lockout says that you mean it)", err)
+	}
+	return nil
+}
+
+// proveChange logs in as the identities that were changed and as those that
+// were removed, the latter in vain.
+func (c *localCluster) proveChange(ctx context.Context, plan *mappingPlan) ([]Login, error) {
+	changed := map[string]bool{}
+	for _, e := range plan.changed {
+		changed[entryKey(e)] = true
+	}
+	var attempts []attempt
+	for _, a := range c.attempts(plan.changed) {
+		if a.profile == StrangerProfile || !changed[c.entryKeyOf(a)] {
+			continue
+		}
+		attempts = append(attempts, a)
+	}
+	removed, err := c.removedIdentities(ctx, plan.removed)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range c.tokenKinds() {
+		for _, a := range removed {
+			a.kind = kind
+			attempts = append(attempts, a)
+		}
+	}
+	return c.prove(ctx, plan.after, attempts)
+}
+
+// entryKey identifies an entry by whom it is for.
+func entryKey(e mapping.Entry) string {
+	if e.SSO != nil {
+		return e.SSO.AccountID + "/" + e.SSO.PermissionSetName
+	}
+	arn, err := iam.ParseARN(e.ARN)
+	if err != nil {
+		return e.ARN
+	}
+	return arn.Key().String()
+}
+
+// entryKeyOf is the key of the entry that an attempt's identity stands for.
+func (c *localCluster) entryKeyOf(a attempt) string {
+	for _, id := range c.identities {
+		if id.Name == a.profile {
+			return entryKey(id.Entry)
+		}
+	}
+	return ""
+}
+
+// removedIdentities makes the simulated STS play the principals of entries that
+// have gone, for a login that has to be refused.
+func (c *localCluster) removedIdentities(ctx context.Context, entries []mapping.Entry) ([]attempt, error) {
+	var ids []local.Identity
+	var attempts []attempt
+	for i, e := range entries {
+		if len(attempts) == mostLogins {
+			break
+		}
+		arn, err := iam.ParseARN(e.ARN)
+		if err != nil {
+			continue // a permission set's or a damaged entry: nobody to play
+		}
+		arn = arn.Principal()
+		session := ""
+		if arn.Kind == iam.KindRole {
+			session = "capiam"
+		}
+		profile := "removed-" + strconv.Itoa(i+1)
+		ids = append(ids, local.Identity{Profile: profile, ARN: arn.String(), Session: session})
+		attempts = append(attempts, attempt{profile: profile, arn: arn, session: session})
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	answer, err := local.NewControl(c.layout).EnsureIdentities(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	c.credentials = append(c.credentials, answer.Credentials...)
+	return attempts, nil
+}
+
+// limit keeps a record of a large change readable.
+func limit(lines []string) []string {
+	const most = 100
+	if len(lines) <= most {
+		return lines
+	}
+	return append(lines[:most:most], fmt.Sprintf("and %d more", len(lines)-most))
+}
