@@ -68,14 +68,15 @@ func (d *Downloader) expected(ctx context.Context, a Asset, uri string) (expecte
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		return expected{}, fmt.Errorf("%s: the release manifest has no checksum for it, and over plain http nothing else can vouch for it: use an https mirror", u.Redacted())
 	}
+	name := path.Base(u.Path)
 	u.Path, u.RawPath = u.Path+".sha256", ""
 	beside := *d
 	beside.Progress = nil
 	var text buffer
 	if err := beside.get(ctx, u.String(), 64<<10, &text); err != nil {
-		return expected{}, fmt.Errorf("the release manifest has no checksum for %s, and the one beside it cannot be had: %w", path.Base(u.Path), err)
+		return expected{}, fmt.Errorf("the release manifest has no checksum for %s, and the one its publisher puts beside it cannot be read: %w", name, err)
 	}
-	sum, err := parseChecksumFile(text.Bytes(), strings.TrimSuffix(path.Base(u.Path), ".sha256"))
+	sum, err := parseChecksumFile(text.Bytes(), name)
 	if err != nil {
 		return expected{}, fmt.Errorf("%s: %w", u.Redacted(), err)
 	}
