@@ -66,7 +66,7 @@ func (w *watcher) run(ctx context.Context) {
 		Logger:          &logger,
 		// Quicker than client-go's 30 s at most: there is one of us per control
 		// plane, the object is small, and logins depend on it.
-		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Cap: 5 * time.Second, Steps: 20, Factor: 2, Jitter: 0.5},
+		Backoff: &wait.Backoff{Duration: 50 * time.Millisecond, Cap: 5 * time.Second, Steps: 20, Factor: 1.5, Jitter: 0.5},
 	})
 	r.RunWithContext(ctx)
 }
