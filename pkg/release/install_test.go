@@ -188,10 +188,15 @@ func TestInstallIntoBadPlaces(t *testing.T) {
 		"below a file":    {filepath.Join(file, "bin"), "not a directory"},
 		"program is dir":  {taken, "is a directory"},
 		"below read-only": {filepath.Join(readOnly, "bin"), "permission denied"},
+		// Not even root can make a file in it.
+		"proc": {"/proc", "cannot write to /proc, choose another directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(name, "read-only") && (os.Getuid() == 0 || runtime.GOOS == "windows") {
 				t.Skip("this user may write anywhere")
+			}
+			if test.dir == "/proc" && runtime.GOOS != "linux" {
+				t.Skip("only linux has /proc")
 			}
 			p, a := published(t)
 			i := newInstaller(t)
