@@ -102,9 +102,6 @@ func (i *Installer) writeAWSAuth(ctx context.Context, live *corev1.ConfigMap, pl
 	if err != nil {
 		return err
 	}
-	if size := mapping.Size(data); size > mapping.MaxConfigMapBytes {
-		return fmt.Errorf("it would hold %d bytes, at most %d fit", size, mapping.MaxConfigMapBytes)
-	}
 	maps := i.kube.CoreV1().ConfigMaps(render.Namespace)
 	if live == nil {
 		_, err = maps.Create(ctx, &corev1.ConfigMap{
