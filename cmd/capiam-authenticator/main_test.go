@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
+func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+
+// command runs the command line and returns its status and output.
+func command(ctx context.Context, args ...string) (status int, out, err string) {
+	var o, e buffer
+	status = Run(ctx, streams{in: strings.NewReader(""), out: &o, err: &e}, args)
+	return status, o.String(), e.String()
+}
+
+func writeConfig(t *testing.T, dir, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := writeConfig(t, dir, "clusterID: c\nserver:\n  prot: 1\n  dynamicBackendModePath: /x\n")
+	good := filepath.Join(t.TempDir(), "good.yaml")
+	if err := os.WriteFile(good, []byte("clusterID: c\nserver: {mapRoles: [{rolearn: junk, username: x}]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"flag", []string{"server", "--nonsense"}, []string{"unknown flag: --nonsense"}},
+		{"no cluster ID", []string{"server"}, []string{"clusterID: must not be empty"}},
+		{"no file", []string{"server", "-c", filepath.Join(dir, "absent")}, []string{"absent: no such file"}},
+		{"keys", []string{"server", "-c", config}, []string{"config.yaml:3: server.prot: unknown key", "config.yaml:4: server.dynamicBackendModePath: not honoured"}},
+		{"backend", []string{"server", "-i", "c", "--backend-mode", "ModeFoo"}, []string{`unknown backend mode "ModeFoo"`}},
+		{"gate", []string{"server", "-i", "c", "--feature-gates", "Foo=true"}, []string{`unknown gate "Foo"`}},
+		{"gate off", []string{"server", "-i", "c", "--feature-gates", "SSORoleMatch=false"}, []string{"always on here"}},
+		{"log level", []string{"server", "-i", "c", "-v", "loud"}, []string{`unknown level "loud"`}},
+		{"log format", []string{"server", "-i", "c", "-l", "xml"}, []string{`unknown format "xml"`}},
+		{"mounted mapping", []string{"server", "-c", good, "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"junk"}},
+		{"no API server", []string{"server", "-i", "c", "--backend-mode", "EKSConfigMap", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated", "--kubeconfig", "/absent"}, []string{"no way to the API server"}},
+		{"token's cache", []string{"token", "-i", "c", "--cache"}, []string{"--cache is not honoured"}},
+		{"verify nothing", []string{"verify", "-i", "c"}, []string{"no token"}},
+		{"verify junk", []string{"verify", "-i", "c", "-t", "k8s-aws-v1.junk"}, []string{"malformed_token"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			status, _, text := command(context.Background(), tc.args...)
+			if status != 1 {
+				t.Errorf("status %d", status)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("got %q, want %q", text, want)
+				}
+			}
+		})
+	}
+}
+
+func TestServerRunsAndStops(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := writeConfig(t, dir, `clusterID: from-file
+log-verbosity: debug
+server:
+  port: 1
+  healthPort: 1
+  stateDir: `+dir+`
+  generateKubeconfig: `+dir+`/kubeconfig
+  mapUsers:
+  - userarn: arn:aws:iam::111122223333:user/A
+    username: a
+`)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var out, log buffer
+	done := make(chan int, 1)
+	go func() {
+		// Flags come before the file.
+		done <- Run(ctx, streams{in: strings.NewReader(""), out: &out, err: &log}, []string{"server", "-c", config, "--port", "0", "--health-port=0", "-l", "json", "-i", "from-flag"})
+	}()
+	deadline := time.Now().Add(20 * time.Second)
+	for !strings.Contains(log.String(), `"msg":"serving"`) {
+		select {
+		case status := <-done:
+			t.Fatalf("status %d: %s", status, log.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(log.String())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if !strings.Contains(log.String(), `"clusterID":"from-flag"`) {
+		t.Error(log.String())
+	}
+	cancel()
+	if status := <-done; status != 0 {
+		t.Errorf("status %d: %s", status, log.String())
+	}
+	for line := range strings.Lines(log.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+}
+
+func TestInit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	args := []string{"init", "-i", "c", "--state-dir", dir, "--generate-kubeconfig", filepath.Join(dir, "kubeconfig"), "--hostname", "example.com", "--port", "1234"}
+	if status, _, text := command(context.Background(), args...); status != 0 {
+		t.Fatal(text)
+	}
+	kubeconfig, err := os.ReadFile(filepath.Join(dir, "kubeconfig"))
+	if err != nil || !strings.Contains(string(kubeconfig), "server: https://example.com:1234/authenticate") {
+		t.Errorf("%v %s", err, kubeconfig)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	if status, _, text := command(context.Background(), args...); status != 1 || !strings.Contains(text, "exists already") {
+		t.Errorf("twice: %d %s", status, text)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	if status, out, _ := command(context.Background(), "version"); status != 0 || !json.Valid([]byte(out)) {
+		t.Errorf("%d %s", status, out)
+	}
+}
