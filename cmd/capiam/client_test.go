@@ -24,10 +24,10 @@ import (
 )
 
 // execute runs one command and returns what it wrote.
-func execute(t *testing.T, make func(streams) *cobra.Command, args ...string) (stdout, stderr string, err error) {
+func execute(t *testing.T, newCommand func(streams) *cobra.Command, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	cmd := make(streams{in: strings.NewReader(""), out: &out, err: &errOut})
+	cmd := newCommand(streams{in: strings.NewReader(""), out: &out, err: &errOut})
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(&errOut)
@@ -231,8 +231,8 @@ func TestInstallClient(t *testing.T) {
 
 func TestClientCompletion(t *testing.T) {
 	t.Parallel()
-	for _, make := range []func(streams) *cobra.Command{newGetClientCommand, newInstallClientCommand} {
-		cmd := make(streams{})
+	for _, newCommand := range []func(streams) *cobra.Command{newGetClientCommand, newInstallClientCommand} {
+		cmd := newCommand(streams{})
 		complete, ok := cmd.GetFlagCompletionFunc("kube-version")
 		if !ok {
 			t.Fatal("no completion")

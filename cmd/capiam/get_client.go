@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/capiam/capiam/pkg/release"
 )
+
+// outputURI is the form of `capiam get client` for shell scripts.
+const outputURI = "uri"
 
 // clientList is what `capiam get client --all` prints for other programs.
 type clientList struct {
@@ -18,7 +20,7 @@ type clientList struct {
 func newGetClientCommand(s streams) *cobra.Command {
 	var (
 		flags  clientFlags
-		output string
+		output outputFlag
 		all    bool
 	)
 	cmd := &cobra.Command{
@@ -44,6 +46,9 @@ archive is used when it is installed ("at download" in the table).`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := output.check(); err != nil && output.form != outputURI {
+				return fmt.Errorf("%w, or uri", err)
+			}
 			m, version, err := flags.manifest(cmd.Context(), s.err, &release.Downloader{})
 			if err != nil {
 				return err
@@ -52,13 +57,13 @@ archive is used when it is installed ("at download" in the table).`,
 			if err != nil {
 				return err
 			}
-			return printClients(s.out, output, assets, all)
+			return printClients(s.out, &output, assets, all)
 		},
 	}
 	flags.register(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json, yaml or uri")
+	cmd.Flags().StringVarP(&output.form, "output", "o", outputTable, "table, json, yaml or uri")
 	cmd.Flags().BoolVarP(&all, "all", "A", false, "show the archives for all platforms")
-	completeFlag(cmd, "output", "table", "json", "yaml", "uri")
+	completeFlag(cmd, "output", outputTable, outputJSON, outputYAML, outputURI)
 	cmd.MarkFlagsMutuallyExclusive("all", "os")
 	cmd.MarkFlagsMutuallyExclusive("all", "arch")
 	return cmd
@@ -73,27 +78,26 @@ func (f *clientFlags) assets(m *release.Manifest, version string, all bool) ([]r
 	return []release.Asset{a}, err
 }
 
-func printClients(w io.Writer, output string, assets []release.Asset, all bool) error {
-	switch output {
-	case "uri":
+func printClients(w io.Writer, output *outputFlag, assets []release.Asset, all bool) error {
+	if output.form == outputURI {
 		for _, a := range assets {
 			fmt.Fprintln(w, a.URI)
 		}
 		return nil
-	case "table":
-		table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		fmt.Fprintln(table, "CLIENT\tVERSION\tKUBERNETES\tPLATFORM\tSHA256\tURI")
+	}
+	var value any = clientList{Items: assets}
+	if !all {
+		value = assets[0]
+	}
+	return output.print(w, value, func(w io.Writer) error {
+		rows := make([][]string, 0, len(assets))
 		for _, a := range assets {
 			sum := a.SHA256
 			if !a.ChecksumKnown() {
 				sum = "at download"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Client, a.Version, a.KubeVersion, a.Platform(), sum, a.URI)
+			rows = append(rows, []string{a.Client, a.Version, a.KubeVersion, a.Platform(), sum, a.URI})
 		}
-		return table.Flush()
-	}
-	if all {
-		return printStructured(w, output, clientList{Items: assets})
-	}
-	return printStructured(w, output, assets[0])
+		return printTable(w, []string{"CLIENT", "VERSION", "KUBERNETES", "PLATFORM", "SHA256", "URI"}, rows)
+	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -9,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/version"
@@ -24,7 +22,7 @@ type versionReport struct {
 }
 
 func newVersionCommand(s streams) *cobra.Command {
-	var output string
+	var output outputFlag
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, and the Kubernetes versions it supports",
@@ -35,23 +33,22 @@ it, and the Kubernetes versions that manifest has clients and images for.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
 			m, err := release.Default()
 			if err != nil {
 				return err
 			}
 			report := versionReport{Info: version.Get(), Manifest: m.Number(), KubeVersions: m.KubeVersions()}
-			if output == "table" {
-				return printVersion(s.out, report)
-			}
-			return printStructured(s.out, output, report)
+			return output.print(s.out, report, report.print)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
-	completeFlag(cmd, "output", "table", "json", "yaml")
+	output.register(cmd)
 	return cmd
 }
 
-func printVersion(w io.Writer, r versionReport) error {
+func (r versionReport) print(w io.Writer) error {
 	commit := r.Commit
 	if commit == "" {
 		commit = "unknown"
@@ -67,24 +64,6 @@ func printVersion(w io.Writer, r versionReport) error {
 		fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
 	}
 	return table.Flush()
-}
-
-// printStructured prints a value for other programs.
-func printStructured(w io.Writer, format string, value any) error {
-	switch format {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
-	case "yaml":
-		data, err := yaml.Marshal(value)
-		if err == nil {
-			_, err = w.Write(data)
-		}
-		return err
-	}
-	return fmt.Errorf("output %q: want one of the formats that --help names", format)
 }
 
 // completeFlag makes the shell offer values for a flag.

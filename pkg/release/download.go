@@ -78,8 +78,8 @@ type sink interface {
 	Reset() error
 }
 
-// get downloads uri, at most max bytes, into a sink.
-func (d *Downloader) get(ctx context.Context, uri string, max int64, into sink) error {
+// get downloads uri, at most limit bytes, into a sink.
+func (d *Downloader) get(ctx context.Context, uri string, limit int64, into sink) error {
 	client := d.client()
 	if d.Client == nil {
 		defer client.CloseIdleConnections()
@@ -88,7 +88,7 @@ func (d *Downloader) get(ctx context.Context, uri string, max int64, into sink) 
 	if attempts == 0 {
 		attempts = 5
 	}
-	t := &transfer{uri: uri, max: max, into: into, total: -1, progress: d.Progress, stall: d.Stall}
+	t := &transfer{uri: uri, limit: limit, into: into, total: -1, progress: d.Progress, stall: d.Stall}
 	if t.stall == 0 {
 		t.stall = time.Minute
 	}
@@ -132,7 +132,7 @@ func backOff(ctx context.Context, attempt int) error {
 // transfer is one download over all its attempts.
 type transfer struct {
 	uri      string
-	max      int64
+	limit    int64
 	into     sink
 	done     int64
 	total    int64
@@ -212,8 +212,8 @@ func (t *transfer) begin(response *http.Response) error {
 	if tag := response.Header.Get("ETag"); strings.HasPrefix(tag, `"`) {
 		t.tag = tag
 	}
-	if t.total > t.max {
-		return permanentError{fmt.Errorf("it has %d bytes, and the limit is %d", t.total, t.max)}
+	if t.total > t.limit {
+		return permanentError{fmt.Errorf("it has %d bytes, and the limit is %d", t.total, t.limit)}
 	}
 	return nil
 }
@@ -224,8 +224,8 @@ func (t *transfer) copy(body io.Reader, alive func()) error {
 		n, err := body.Read(buffer)
 		if n > 0 {
 			alive()
-			if t.done+int64(n) > t.max {
-				return permanentError{fmt.Errorf("it has more than %d bytes, the limit", t.max)}
+			if t.done+int64(n) > t.limit {
+				return permanentError{fmt.Errorf("it has more than %d bytes, the limit", t.limit)}
 			}
 			if _, err := t.into.Write(buffer[:n]); err != nil {
 				return permanentError{err}

@@ -59,8 +59,8 @@ func TestReleaseFlagsRefuse(t *testing.T) {
 		"name it with --commit":   {"--version", "v1.0.0", "--tree", t.TempDir()},
 		`"version" not set`:       nil,
 	} {
-		for _, make := range []func() *cobra.Command{newReleaseCommand, newImageCommand} {
-			if _, err := execute(t, make(), append(args, "--out", out)...); err == nil || !strings.Contains(err.Error(), want) {
+		for _, newCommand := range []func() *cobra.Command{newReleaseCommand, newImageCommand} {
+			if _, err := execute(t, newCommand(), append(args, "--out", out)...); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v: %v, want %q", args, err, want)
 			}
 		}
