@@ -66,6 +66,16 @@ cross: ## Compile the command line for every platform
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -o /dev/null ./cmd/capiam || exit 1; \
 	done
 
+.PHONY: bench
+bench: build ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the figures
+	$(GO) run ./test/bench -bin $(BIN)
+
+##@ Generate
+
+.PHONY: generate
+generate: ## Make generated files anew
+	@true
+
 ##@ Tools
 
 # What the tests call besides our own programs. The AWS command line cannot be

@@ -2,8 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -141,7 +139,7 @@ func (s *supervisor) run(ctx context.Context, controlPlane ControlPlane) error {
 
 // waitReady polls /readyz until it answers ok, and tells whether it did.
 func (s *supervisor) waitReady(ctx context.Context) bool {
-	client, err := adminClient(s.layout)
+	client, err := local.AdminHTTPClient(s.layout)
 	if err != nil {
 		s.log.Error("cannot ask the API server", "error", err)
 		return false
@@ -170,28 +168,6 @@ func (s *supervisor) waitReady(ctx context.Context) bool {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// adminClient returns an HTTP client with the administrator's certificate.
-func adminClient(l local.Layout) (*http.Client, error) {
-	ca, err := os.ReadFile(l.PKI("ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s: no certificate in it", l.PKI("ca.crt"))
-	}
-	cert, err := tls.LoadX509KeyPair(l.PKI("admin.crt"), l.PKI("admin.key"))
-	if err != nil {
-		return nil, err
-	}
-	return &http.Client{
-		Timeout: 5 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{
-			RootCAs: pool, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
-		}},
-	}, nil
 }
 
 // controllers are the ones a control plane without nodes needs: aggregated
