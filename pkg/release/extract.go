@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 )
@@ -29,8 +28,8 @@ type entry struct {
 // extract copies a program out of an archive, a gzipped tar or a zip. Every
 // entry is looked at, and one that would leave the directory it is unpacked in
 // condemns the whole archive, though nothing but the program is ever written.
-func extract(archive *os.File, program string, limits Limits, to io.Writer) error {
-	walk, err := walker(archive, limits)
+func extract(archive io.ReaderAt, size int64, program string, limits Limits, to io.Writer) error {
+	walk, err := walker(archive, size, limits)
 	if err != nil {
 		return err
 	}
@@ -105,24 +104,23 @@ func checkEntry(name string) error {
 }
 
 // walker tells the kind of archive by its first bytes.
-func walker(archive *os.File, limits Limits) (func(func(entry) error) error, error) {
+func walker(archive io.ReaderAt, size int64, limits Limits) (func(func(entry) error) error, error) {
 	var magic [4]byte
 	if _, err := archive.ReadAt(magic[:], 0); err != nil {
 		return nil, errors.New("it is neither a tar.gz nor a zip")
 	}
 	switch {
 	case magic[0] == 0x1f && magic[1] == 0x8b:
-		return func(each func(entry) error) error { return walkTar(archive, limits, each) }, nil
+		return func(each func(entry) error) error {
+			return walkTar(io.NewSectionReader(archive, 0, size), limits, each)
+		}, nil
 	case string(magic[:]) == "PK\x03\x04":
-		return func(each func(entry) error) error { return walkZip(archive, limits, each) }, nil
+		return func(each func(entry) error) error { return walkZip(archive, size, limits, each) }, nil
 	}
 	return nil, errors.New("it is neither a tar.gz nor a zip")
 }
 
-func walkTar(archive *os.File, limits Limits, each func(entry) error) error {
-	if _, err := archive.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
+func walkTar(archive io.Reader, limits Limits, each func(entry) error) error {
 	plain, err := gzip.NewReader(bufio.NewReader(archive))
 	if err != nil {
 		return fmt.Errorf("it is not a tar.gz: %w", err)
@@ -156,13 +154,9 @@ func walkTar(archive *os.File, limits Limits, each func(entry) error) error {
 	}
 }
 
-func walkZip(archive *os.File, limits Limits, each func(entry) error) error {
-	info, err := archive.Stat()
-	if err != nil {
-		return err
-	}
+func walkZip(archive io.ReaderAt, size int64, limits Limits, each func(entry) error) error {
 	// An error about names comes with a usable reader; names are checked here.
-	files, err := zip.NewReader(archive, info.Size())
+	files, err := zip.NewReader(archive, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return damaged("zip", err)
 	}

@@ -3,25 +3,14 @@ package release
 import (
 	"archive/tar"
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-func unpack(t testing.TB, archive []byte, limits Limits) (string, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "archive")
-	if err := os.WriteFile(path, archive, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+func unpack(archive []byte, limits Limits) (string, error) {
 	var to bytes.Buffer
-	err = extract(f, ClientAuthenticator, limits, &to)
+	err := extract(bytes.NewReader(archive), int64(len(archive)), ClientAuthenticator, limits, &to)
 	return to.String(), err
 }
 
@@ -73,7 +62,7 @@ func TestExtract(t *testing.T) {
 			}
 			t.Run(format+" "+name, func(t *testing.T) {
 				t.Parallel()
-				got, err := unpack(t, pack(t, test.files), Limits{Download: 1 << 20, Unpacked: 1 << 20, Entries: 100})
+				got, err := unpack(pack(t, test.files), Limits{Download: 1 << 20, Unpacked: 1 << 20, Entries: 100})
 				if test.want == "" {
 					if err != nil || got != fakeClient {
 						t.Errorf("got %q, %v", got, err)
@@ -107,7 +96,7 @@ func TestExtractDamaged(t *testing.T) {
 		"flipped":       flipped,
 		"zip, cut":      zipped(t, []file{{name: ClientAuthenticator, content: fakeClient}})[:60],
 	} {
-		if got, err := unpack(t, archive, DefaultLimits()); err == nil {
+		if got, err := unpack(archive, DefaultLimits()); err == nil {
 			t.Errorf("%s: got %q, want an error", name, got)
 		}
 	}
@@ -118,7 +107,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add(zipped(f, []file{{name: ClientAuthenticator, content: fakeClient}}))
 	f.Add(tarGz(f, []file{{name: "../x", content: "y"}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := unpack(t, data, Limits{Download: 1 << 16, Unpacked: 1 << 16, Entries: 10})
+		got, err := unpack(data, Limits{Download: 1 << 16, Unpacked: 1 << 16, Entries: 10})
 		if err == nil && len(got) == 0 {
 			t.Error("an empty program")
 		}

@@ -111,11 +111,15 @@ func (i *Installer) fetch(ctx context.Context, a Asset, dir, program string) (Ch
 	if err != nil {
 		return Checked{}, err
 	}
+	info, err := archive.Stat()
+	if err != nil {
+		return Checked{}, err
+	}
 	to, err := os.OpenFile(program, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return Checked{}, err
 	}
-	err = extract(archive, filepath.Base(program), i.Downloader.limits(), to)
+	err = extract(archive, info.Size(), filepath.Base(program), i.Downloader.limits(), to)
 	if err != nil {
 		err = fmt.Errorf("%s cannot be unpacked: %w", redacted(a.URI), err)
 	} else if err = to.Chmod(0o755); err == nil {
