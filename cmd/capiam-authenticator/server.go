@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/capiam/capiam/pkg/authenticator"
 	"github.com/capiam/capiam/pkg/authenticator/config"
@@ -35,6 +37,10 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			if err != nil {
 				return err
 			}
+			// client-go logs by way of klog, in a form of its own. What of it
+			// matters, a watch that fails, the backends log themselves.
+			klog.LogToStderr(false)
+			klog.SetOutput(io.Discard)
 			server, err := authenticator.New(authenticator.Options{
 				Settings: s, Log: log, Instance: instance(), DrainTime: drain,
 			})

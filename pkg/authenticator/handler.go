@@ -19,8 +19,9 @@ const (
 	maxRequest = 1<<20 + 64<<10
 	// keptBuffer is how large a buffer may be to be used again.
 	keptBuffer = 64 << 10
-	// maxAtOnce bounds the requests being worked on. Beyond it, answers are
-	// 503 at once instead of late.
+	// maxAtOnce bounds the logins being worked on, for each kind of token, so
+	// that those waiting for a slow STS do not hold up those that need none.
+	// Beyond it, answers are 503 at once instead of late.
 	maxAtOnce = 1024
 )
 
@@ -30,7 +31,7 @@ type handler struct {
 	metrics  *metrics.Metrics
 	log      *slog.Logger
 	scrubbed map[string]bool
-	slots    chan struct{}
+	slots    map[string]chan struct{}
 	buffers  sync.Pool
 	now      func() time.Time
 }
@@ -38,9 +39,12 @@ type handler struct {
 func newHandler(d *Decider, m *metrics.Metrics, log *slog.Logger, scrubbedAccounts []string) *handler {
 	h := &handler{
 		decider: d, metrics: m, log: log, scrubbed: map[string]bool{},
-		slots: make(chan struct{}, maxAtOnce), now: time.Now,
+		slots: map[string]chan struct{}{}, now: time.Now,
 	}
 	h.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
+	for _, kind := range []string{metrics.TokenPresigned, metrics.TokenJWT, metrics.TokenOther} {
+		h.slots[kind] = make(chan struct{}, maxAtOnce)
+	}
 	for _, a := range scrubbedAccounts {
 		h.scrubbed[a] = true
 	}
@@ -81,14 +85,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.malformed(w, start, http.StatusBadRequest, err.Error())
 		return
 	}
-	var dec Decision
-	select {
-	case h.slots <- struct{}{}:
-		dec = h.decider.Decide(r.Context(), rev.Spec.Token)
-		<-h.slots
-	default:
-		dec = Decision{Code: reason.Overloaded, Detail: "too many logins at once", Token: Kind(rev.Spec.Token)}
-	}
+	dec := h.decide(r.Context(), rev.Spec.Token)
 	took := h.now().Sub(start)
 	scrubbed := dec.Identity != nil && h.scrubbed[dec.Identity.ARN.Account]
 	h.metrics.Authenticated(metrics.Result(dec.Code), took)
@@ -112,6 +109,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["Content-Type"] = contentJSON
 	w.WriteHeader(status)
 	_, _ = w.Write(out) // nobody is left to tell
+}
+
+// decide judges a token if there is room.
+func (h *handler) decide(ctx context.Context, token string) Decision {
+	slots := h.slots[Kind(token)]
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+		return h.decider.Decide(ctx, token)
+	default:
+		return Decision{Code: reason.Overloaded, Detail: "too many logins at once", Token: Kind(token)}
+	}
 }
 
 var contentJSON = []string{"application/json"}

@@ -228,7 +228,10 @@ func TestDeletedAWSAuthHasGrace(t *testing.T) {
 			b.becomes(role("A"), "a")
 			b.stop()
 			b.clock.advance(11 * time.Minute)
+			b.kube.Refuse(503) // also if the API server is away
 			b.start(mapping.BackendEKSConfigMap)
+			b.becomes(role("A"), "nobody")
+			b.kube.Refuse(0)
 			b.becomes(role("A"), "nobody")
 			b.awsAuth(roles("A"))
 			b.becomes(role("A"), "a")
@@ -271,13 +274,22 @@ func TestWatchIsNotAskedForWithoutPause(t *testing.T) {
 
 func TestUnreadableAWSAuthAfterARestart(t *testing.T) {
 	t.Parallel()
+	for _, status := range []int{403, 500, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			testUnreadable(t, status)
+		})
+	}
+}
+
+func testUnreadable(t *testing.T, status int) {
 	b := newBench(t)
 	b.awsAuth(roles("A"))
 	b.start(mapping.BackendEKSConfigMap)
 	b.becomes(role("A"), "a")
 	b.eventually("saved", func() bool { _, err := os.Stat(savedPath(b.dir, awsAuthName)); return err == nil })
 	b.stop()
-	b.kube.Refuse(403)
+	b.kube.Refuse(status)
 	b.start(mapping.BackendEKSConfigMap)
 	b.becomes(role("A"), "a")
 	if p := b.store.Status()[0].Problem; !strings.Contains(p, "in force is what was saved at") {

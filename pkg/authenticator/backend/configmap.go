@@ -50,6 +50,8 @@ type ConfigMap struct {
 	saved   savedTable
 	loaded  bool
 	taken   int
+	// stale says that in force is a table saved before this start.
+	stale bool
 }
 
 // configMapState is aws-auth as the API server last showed it.
@@ -103,7 +105,7 @@ func (c *ConfigMap) Run(ctx context.Context) {
 			return
 		case <-c.box.ready:
 		case <-c.graceOver():
-			c.taken = 0
+			c.taken = -1 // judge the same state again
 		}
 		c.take(c.box.get())
 	}
@@ -123,9 +125,13 @@ func (c *ConfigMap) take(s configMapState) {
 	switch {
 	case s.version == c.taken:
 		// Nothing new but the failure.
+	case s.version == 0:
+		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" was not there when it was last seen")
 	case s.object == nil:
+		c.stale = false
 		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" does not exist")
 	default:
+		c.stale = false
 		c.present(s.object)
 	}
 	c.taken = s.version
@@ -138,12 +144,15 @@ func (c *ConfigMap) take(s configMapState) {
 // table saved before is better than none; later, what is in force stays.
 func (c *ConfigMap) unreadable(err error) {
 	problem := fmt.Sprintf("the ConfigMap %s/%s cannot be read: %v", awsAuthNamespace, awsAuthName, err)
+	if c.last != nil && (c.stale || !c.loaded) {
+		problem += "; in force is what was saved at " + c.saved.SavedAt.UTC().Format(time.RFC3339)
+	}
 	if c.last == nil || c.loaded {
 		c.opts.Store.Fail(mapping.BackendEKSConfigMap, problem)
 		return
 	}
-	c.loaded = true
-	c.opts.Store.Set(mapping.BackendEKSConfigMap, c.last.Mappings(), nil, problem+"; in force is what was saved at "+c.saved.SavedAt.UTC().Format(time.RFC3339))
+	c.loaded, c.stale = true, true
+	c.opts.Store.Set(mapping.BackendEKSConfigMap, c.last.Mappings(), nil, problem)
 }
 
 // present is for an aws-auth that is there.

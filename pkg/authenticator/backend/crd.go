@@ -44,8 +44,9 @@ type CRD struct {
 	// good holds the last good entry of each object. It is the worker's alone.
 	good  map[types.UID]mapping.Entry
 	taken int
-	// said holds the status last written for each object, so that an API
-	// server that drops the condition is not asked again and again.
+	// said holds the status last written for each object: with the original's
+	// CRD, the API server drops the condition, and must not be asked again and
+	// again.
 	said map[types.UID]string
 }
 
@@ -209,7 +210,8 @@ const conditionAccepted = "Accepted"
 func (c *CRD) say(ctx context.Context, v verdict) {
 	text := v.canonical + "\n" + v.reason + "\n" + v.message
 	uid := v.object.GetUID()
-	if c.said[uid] == text || saysAlready(v) {
+	canonical, _, _ := unstructured.NestedString(v.object.Object, "status", "canonicalARN")
+	if saysAlready(v, canonical) || c.said[uid] == text && canonical == v.canonical {
 		c.said[uid] = text
 		return
 	}
@@ -248,8 +250,7 @@ func (c *CRD) say(ctx context.Context, v verdict) {
 }
 
 // saysAlready tells whether an object's status says what it should.
-func saysAlready(v verdict) bool {
-	canonical, _, _ := unstructured.NestedString(v.object.Object, "status", "canonicalARN")
+func saysAlready(v verdict, canonical string) bool {
 	conditions, _, _ := unstructured.NestedSlice(v.object.Object, "status", "conditions")
 	if canonical != v.canonical {
 		return false

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -53,7 +54,7 @@ func (w *watcher) run(ctx context.Context) {
 			events, err := w.resource.Watch(ctx, o)
 			// An API server that cannot begin a watch with a list says so, and
 			// is asked for a list.
-			if err != nil && o.SendInitialEvents == nil {
+			if err != nil && !(o.SendInitialEvents != nil && apierrors.IsInvalid(err)) {
 				w.report(ctx, err)
 			}
 			return events, err

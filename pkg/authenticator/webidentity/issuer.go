@@ -66,6 +66,13 @@ func (i *issuer) get(ctx, life context.Context, owned *sync.WaitGroup, alg, kid 
 	return i.keys.Load(), i.lastErr
 }
 
+// failed tells whether the last fetch did.
+func (i *issuer) failed() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lastErr != nil
+}
+
 // refetch starts a fetch, unless one is on its way (its channel is returned) or
 // was made a moment ago (nil).
 func (i *issuer) refetch(life context.Context, owned *sync.WaitGroup) <-chan struct{} {

@@ -118,8 +118,13 @@ func (v *Verifier) Run(ctx context.Context) {
 		wg.Go(func() {
 			pause := time.Second
 			for {
-				i.refetch(v.life, &v.owned)
-				if i.keys.Load() != nil {
+				done := i.refetch(v.life, &v.owned)
+				if done != nil {
+					<-done // at most fetchWait
+				}
+				if i.failed() {
+					pause = min(2*pause, refetchEvery)
+				} else {
 					pause = refreshEvery
 				}
 				select {
@@ -127,7 +132,6 @@ func (v *Verifier) Run(ctx context.Context) {
 					return
 				case <-time.After(pause):
 				}
-				pause = min(2*pause, refetchEvery)
 			}
 		})
 	}
