@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -262,7 +263,10 @@ func (c *localCluster) removedIdentities(ctx context.Context, entries []mapping.
 		if arn.Kind == iam.KindRole {
 			session = "capiam"
 		}
-		profile := "removed-" + strconv.Itoa(i+1)
+		profile := "removed-" + arn.Name
+		if slices.ContainsFunc(attempts, func(a attempt) bool { return a.profile == profile }) {
+			profile += "-" + strconv.Itoa(i+1)
+		}
 		ids = append(ids, local.Identity{Profile: profile, ARN: arn.String(), Session: session})
 		attempts = append(attempts, attempt{profile: profile, arn: arn, session: session})
 	}

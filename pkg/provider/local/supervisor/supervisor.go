@@ -113,6 +113,8 @@ func (s *supervisor) run(ctx context.Context, controlPlane ControlPlane) error {
 		}
 	})
 
+	children.Go(func() { s.renewCertificates(childCtx) })
+
 	var planeErr error
 	stopped := false
 	select {
@@ -135,6 +137,31 @@ func (s *supervisor) run(ctx context.Context, controlPlane ControlPlane) error {
 	_ = api.Close()
 	serving.Wait()
 	return errors.Join(planeErr, s.sts.close())
+}
+
+// renewEvery is how often certificates are looked at. They are renewed with a
+// third of a year to go, so an hour more or less is nothing.
+const renewEvery = time.Hour
+
+// renewCertificates renews the servers' certificates when they are due. Both
+// servers read them anew from disk.
+func (s *supervisor) renewCertificates(ctx context.Context) {
+	ticker := time.NewTicker(renewEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		changed, err := local.EnsureKeys(s.layout, s.record, time.Now)
+		switch {
+		case err != nil:
+			s.log.Error("cannot renew certificates", "error", err)
+		case changed:
+			s.log.Info("certificates renewed")
+		}
+	}
 }
 
 // waitReady polls /readyz until it answers ok, and tells whether it did.
