@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // Private is the mode of files with credentials, readable by their owner alone.
@@ -59,7 +60,11 @@ func Write(path string, data []byte, mode fs.FileMode) (changed bool, err error)
 
 func same(path string, data []byte, mode fs.FileMode) bool {
 	info, err := os.Lstat(path)
-	if err != nil || info.Mode() != mode || info.Size() != int64(len(data)) {
+	if err != nil || info.Mode().Type() != 0 || info.Size() != int64(len(data)) {
+		return false
+	}
+	// Windows knows no more of a mode than whether it may be written.
+	if runtime.GOOS != "windows" && info.Mode() != mode {
 		return false
 	}
 	old, err := os.ReadFile(path)

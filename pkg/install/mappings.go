@@ -65,9 +65,13 @@ func (i *Installer) awsAuthMappings(ctx context.Context) ([]Mapping, error) {
 	}
 	var all []Mapping
 	add := func(section string, entries, managed []mapping.Entry) {
+		principals := make(map[string]bool, len(managed))
+		for _, e := range managed {
+			principals[toMapping(section, e).Principal] = true
+		}
 		for _, e := range entries {
 			m := toMapping(section, e)
-			m.Managed = slices.ContainsFunc(managed, func(o mapping.Entry) bool { return toMapping(section, o).Principal == m.Principal })
+			m.Managed = principals[m.Principal]
 			all = append(all, m)
 		}
 	}

@@ -32,7 +32,7 @@ func (c *localCluster) planMappings(ctx context.Context) (*mappingPlan, error) {
 		}
 		return identityPlan(plan), nil
 	}
-	plan, err := c.installer.PlanAWSAuth(ctx, c.spec.Mappings())
+	plan, err := c.installer.PlanAWSAuth(ctx, render.Mappings(c.spec))
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingP
 	if err != nil {
 		return nil, undo, err
 	}
-	p, _, err := c.installer.ApplyAWSAuth(ctx, c.spec.Mappings(), func(p *mapping.Plan) error {
+	p, _, err := c.installer.ApplyAWSAuth(ctx, render.Mappings(c.spec), func(p *mapping.Plan) error {
 		return approve(awsAuthPlan(p))
 	})
 	if err != nil {
