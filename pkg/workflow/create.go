@@ -54,30 +54,37 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		return nil, err
 	}
 	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
-	_, err = local.ReadRecord(c.layout)
-	fresh := notFound(err)
-	if err != nil && !fresh {
+	if c.outputs, err = m.outputs(s.Name); err != nil {
 		return nil, err
 	}
+	made := madeDirs(c.layout.Dir, c.outputs.Dir)
 	unlock, err := local.LockOperation(c.layout)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	// Only now: another create may just have ended.
+	_, err = local.ReadRecord(c.layout)
+	fresh := notFound(err)
+	if err != nil && !fresh {
+		return nil, err
+	}
+	wasRunning, err := local.Running(c.layout)
+	if err != nil {
+		return nil, err
+	}
 	var programs local.Programs
 	step := m.progress().Step
 
-	made := false
+	begun := false
 	defer func() {
-		if err == nil || !fresh {
+		if err == nil {
 			return
 		}
-		if made && o.Retain {
-			m.progress().Note("kept what was made; run the same command to carry on, or: capiam delete cluster %s", s.Name)
-			return
-		}
-		if undoErr := c.removeAll(context.WithoutCancel(ctx), made); undoErr != nil {
-			err = errors.Join(err, fmt.Errorf("and removing what was made failed: %w", undoErr))
+		if undoErr := c.undoCreate(context.WithoutCancel(ctx), undoCreate{
+			fresh: fresh, begun: begun, wasRunning: wasRunning, retain: o.Retain, made: made,
+		}); undoErr != nil {
+			err = errors.Join(err, undoErr)
 		}
 	}()
 
@@ -93,7 +100,7 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		return nil, err
 	}
 	if err := step(ctx, "Make keys and certificates", func(ctx context.Context) (string, error) {
-		made = true
+		begun = true
 		if fresh {
 			if err := local.WriteRecord(c.layout, c.record); err != nil {
 				return "", err
@@ -168,9 +175,6 @@ func (c *localCluster) complete() bool { return !c.record.Completed.IsZero() }
 // claim finds the cluster's record, or makes up one for a new cluster, and
 // refuses a name that is another cluster's. It writes nothing.
 func (c *localCluster) claim(fresh bool) (err error) {
-	if c.outputs, err = c.m.outputs(c.spec.Name); err != nil {
-		return err
-	}
 	iamSpec := &c.spec.IAM.Spec
 	if !fresh {
 		if c.record, err = local.ReadRecord(c.layout); err != nil {
@@ -291,19 +295,54 @@ func (c *localCluster) waitRoles(ctx context.Context) error {
 // stopTimeout is how long a cluster may take to stop.
 const stopTimeout = 30 * time.Second
 
-// removeAll takes away everything a create has made.
-func (c *localCluster) removeAll(ctx context.Context, started bool) error {
+// undoCreate is what there is to be undone of a create that failed.
+type undoCreate struct {
+	// fresh is true if there was no such cluster before, begun if anything of
+	// it was made, wasRunning if it ran already.
+	fresh, begun, wasRunning bool
+	// retain is true if the user wants to look at it.
+	retain bool
+	// made are the directories that were not there before, the deepest first.
+	made []string
+}
+
+// undoCreate takes away what a first create has made, and stops what a later one
+// has started.
+func (c *localCluster) undoCreate(ctx context.Context, u undoCreate) error {
+	switch {
+	case u.begun && u.retain:
+		c.m.progress().Note("kept what was made; run the same command to carry on, or: capiam delete cluster %s", c.spec.Name)
+		return nil
+	case !u.begun && !u.fresh:
+		return nil
+	case !u.begun: // but for the lock
+		err := local.Remove(c.layout)
+		removeEmpty(u.made)
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	if started {
-		if err := local.Stop(ctx, c.layout); err != nil {
-			return err
-		}
-		if err := c.outputs.remove(); err != nil {
-			return err
-		}
+	if !u.fresh {
+		return c.stopAgain(ctx, u.wasRunning)
 	}
-	return local.Remove(c.layout)
+	return c.m.progress().Step(ctx, "Remove what was made", func(ctx context.Context) (string, error) {
+		if err := local.Stop(ctx, c.layout); err != nil {
+			return "", err
+		}
+		err := errors.Join(c.outputs.removeFiles(), local.Remove(c.layout))
+		removeEmpty(u.made)
+		return "", err
+	})
+}
+
+// stopAgain stops a cluster that this command has started.
+func (c *localCluster) stopAgain(ctx context.Context, wasRunning bool) error {
+	if running, err := local.Running(c.layout); err != nil || !running || wasRunning {
+		return err
+	}
+	return c.m.progress().Step(ctx, "Stop the control plane again", func(ctx context.Context) (string, error) {
+		return "", local.Stop(ctx, c.layout)
+	})
 }
 
 func releaseDetail(r install.ReleaseResult) string {

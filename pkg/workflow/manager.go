@@ -97,33 +97,58 @@ func (o Outputs) all() []string {
 
 // remove deletes the files, and their directory if nothing else is in it.
 func (o Outputs) remove() error {
+	err := o.removeFiles()
+	removeEmpty([]string{o.Dir})
+	return err
+}
+
+func (o Outputs) removeFiles() error {
 	var problems []error
 	for _, path := range o.all() {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			problems = append(problems, err)
 		}
 	}
-	// Fails, rightly, if somebody keeps other files there.
-	_ = os.Remove(o.Dir)
 	return errors.Join(problems...)
+}
+
+// madeDirs returns those of the directories, and of the ones above them, that do
+// not exist: whoever makes them can remove them again in this order.
+func madeDirs(dirs ...string) []string {
+	var made []string
+	for _, dir := range dirs {
+		for {
+			if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			made = append(made, dir)
+			dir = filepath.Dir(dir)
+		}
+	}
+	return made
+}
+
+// removeEmpty removes directories in this order. One that somebody keeps
+// something in stays, rightly.
+func removeEmpty(dirs []string) {
+	for _, dir := range dirs {
+		_ = os.Remove(dir)
+	}
 }
 
 // checkWritable makes sure that files can be written into the directory,
 // before anything else is done. It leaves nothing behind.
 func (o Outputs) checkWritable() error {
 	dir := o.Dir
-	for {
-		info, err := os.Stat(dir)
-		if err == nil && !info.IsDir() {
-			return fmt.Errorf("output directory %s: %s is not a directory; use another with --output-dir", o.Dir, dir)
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
-			return fmt.Errorf("output directory: %w; use another with --output-dir", err)
-		}
-		dir = filepath.Dir(dir)
+	if made := madeDirs(dir); len(made) > 0 {
+		dir = filepath.Dir(made[len(made)-1])
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("output directory %s: %w; use another with --output-dir", o.Dir, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("output directory %s: %s is not a directory; use another with --output-dir", o.Dir, dir)
 	}
 	probe, err := os.CreateTemp(dir, ".capiam-*")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func FindPrograms() (Programs, error) {
 
 // Start starts the cluster's supervisor if none runs, and returns once it
 // answers; the API server may not be ready yet. The supervisor outlives this
-// process.
+// process. If ctx ends first, what was started is stopped again.
 func Start(ctx context.Context, l Layout, p Programs) error {
 	running, err := Running(l)
 	if err != nil {
@@ -67,9 +68,9 @@ func Start(ctx context.Context, l Layout, p Programs) error {
 			}
 		}
 	}
-	ended := make(chan error, 1)
+	child := &spawned{}
 	if !running {
-		if ended, err = spawn(l, p); err != nil {
+		if child, err = spawn(l, p); err != nil {
 			return err
 		}
 	}
@@ -79,18 +80,42 @@ func Start(ctx context.Context, l Layout, p Programs) error {
 			return nil
 		}
 		select {
-		case end := <-ended:
+		case end := <-child.ended:
 			return fmt.Errorf("the supervisor ended: %w%s", end, l.LogTail("capiam-local"))
 		case <-ctx.Done():
+			// Nobody else could tell it to stop: it may not even have its
+			// lock yet.
+			child.stop()
 			return fmt.Errorf("wait for the supervisor: %w", context.Cause(ctx))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// spawn starts the supervisor, and returns a channel that says when it ends
-// while this process still lives.
-func spawn(l Layout, p Programs) (chan error, error) {
+// spawned is a supervisor that this process has started. Its zero value is one
+// that somebody else has.
+type spawned struct {
+	process *os.Process
+	// ended says that it ended, while this process still lives.
+	ended chan error
+}
+
+// stop ends the supervisor with all its parts, and waits for that.
+func (s *spawned) stop() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+	case <-time.After(30 * time.Second):
+		_ = s.process.Kill()
+		<-s.ended
+	}
+}
+
+// spawn starts the supervisor.
+func spawn(l Layout, p Programs) (*spawned, error) {
 	path := l.Log("capiam-local")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
@@ -107,15 +132,15 @@ func spawn(l Layout, p Programs) (chan error, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	ended := make(chan error, 1)
+	child := &spawned{process: cmd.Process, ended: make(chan error, 1)}
 	go func() {
 		err := cmd.Wait()
 		if err == nil {
 			err = errors.New("with status 0")
 		}
-		ended <- err
+		child.ended <- err
 	}()
-	return ended, nil
+	return child, nil
 }
 
 // WaitReady waits until the API server is ready. It gives up when the
