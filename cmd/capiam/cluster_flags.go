@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,20 +12,23 @@ import (
 
 	"github.com/capiam/capiam/pkg/progress"
 	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/spec"
 	"github.com/capiam/capiam/pkg/workflow"
 )
 
 // clusterFlags are those of the commands that take a spec.
 type clusterFlags struct {
-	file      string
-	outputDir string
-	timeout   time.Duration
+	file            string
+	outputDir       string
+	bundlesOverride string
+	timeout         time.Duration
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command, timeout time.Duration) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.file, "filename", "f", "", "cluster spec, - for standard input (required)")
+	flags.StringVar(&f.bundlesOverride, "bundles-override", "", "a release manifest to use instead of the one that is built in")
 	flags.DurationVar(&f.timeout, "timeout", timeout, "how long the command may take; it exits with 124 then")
 	_ = cmd.MarkFlagRequired("filename") // the flag was just made
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml")
@@ -47,12 +51,34 @@ func (f *clusterFlags) load(s streams) (*spec.Spec, error) {
 	return loaded, nil
 }
 
+// manager returns what the command works with.
+func (f *clusterFlags) manager(s streams) (*workflow.Manager, error) {
+	m, err := newManager(s, f.outputDir)
+	if err != nil {
+		return nil, err
+	}
+	m.Release, err = release.Load(f.bundlesOverride)
+	return m, err
+}
+
 // context bounds the command by --timeout.
 func (f *clusterFlags) context(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	if f.timeout <= 0 {
 		return context.WithCancel(cmd.Context())
 	}
-	return context.WithTimeout(cmd.Context(), f.timeout)
+	return context.WithTimeoutCause(cmd.Context(), f.timeout, &exitError{
+		code: exitTimeout,
+		err:  fmt.Errorf("not done within %s (--timeout)", f.timeout),
+	})
+}
+
+// failed gives an error of a command that ran out of time the exit status that
+// says so.
+func failed(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &exitError{code: exitTimeout, err: err}
+	}
+	return err
 }
 
 // newManager returns what the commands work with.

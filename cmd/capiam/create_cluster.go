@@ -49,7 +49,7 @@ Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeou
 			if err != nil {
 				return err
 			}
-			m, err := newManager(s, flags.outputDir)
+			m, err := flags.manager(s)
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeou
 			defer cancel()
 			result, err := m.Create(ctx, spec, workflow.CreateOptions{Retain: retain})
 			if err != nil {
-				return err
+				return failed(ctx, err)
 			}
 			return output.print(s.out, result, func(w io.Writer) error {
 				return printCreated(w, s.err, flags.file, result)

@@ -32,7 +32,7 @@ keys, and the kubeconfigs and AWS profiles that were written for it.`,
 			}
 			ctx, cancel := flags.context(cmd)
 			defer cancel()
-			return m.Delete(ctx, args[0], force)
+			return failed(ctx, m.Delete(ctx, args[0], force))
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also delete a cluster whose record is damaged")

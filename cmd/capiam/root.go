@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -49,17 +52,20 @@ func Run(ctx context.Context, s streams, args []string) int {
 		return exitOK
 	}
 	code := exitFailure
-	var coded *exitError
-	switch {
-	case errors.As(err, &coded):
+	if coded, ok := errors.AsType[*exitError](err); ok {
 		code = coded.code
-	case errors.Is(err, context.DeadlineExceeded):
-		code = exitTimeout
 	}
-	if text := err.Error(); text != "" {
+	if text := err.Error(); text != "" && !readerLeft(err) {
 		fmt.Fprintf(s.err, "error: %s\n", text)
 	}
 	return code
+}
+
+// readerLeft tells whether the error is that nobody reads our output any more,
+// as with "capiam ... | head". There is nothing to say about that.
+func readerLeft(err error) bool {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	return ok && failed.Path == os.Stdout.Name() && errors.Is(failed.Err, syscall.EPIPE)
 }
 
 func newRootCommand(s streams) *cobra.Command {

@@ -45,7 +45,7 @@ timeout.`,
 			if err != nil {
 				return err
 			}
-			m, err := newManager(s, ".")
+			m, err := flags.manager(s)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ timeout.`,
 				Show: func(changes, foreign []string) { showPlan(s.err, changes, foreign) },
 			})
 			if err != nil {
-				return err
+				return failed(ctx, err)
 			}
 			return output.print(s.out, result, func(w io.Writer) error { return printUpgraded(w, s.err, result) })
 		},

@@ -53,20 +53,27 @@ func (r *Reporter) Step(ctx context.Context, name string, run func(context.Conte
 	}
 	r.end(detail, err)
 	if err != nil {
-		if interrupted(ctx) && errors.Is(err, context.Canceled) {
-			err = ErrInterrupted
-		}
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, reason(ctx, err))
 	}
 	return nil
 }
 
+// reason says in plain words why a step of a context that has ended failed:
+// what was cut short has its own names for it.
+func reason(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil || !errors.Is(err, ctx.Err()) && !errors.Is(err, cause):
+		return err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ErrInterrupted
+	default:
+		return cause
+	}
+}
+
 // ErrInterrupted is what a step ends with when the user stopped it.
 var ErrInterrupted = errors.New("interrupted")
-
-func interrupted(ctx context.Context) bool {
-	return errors.Is(ctx.Err(), context.Canceled)
-}
 
 // Note prints a line between steps.
 func (r *Reporter) Note(format string, args ...any) {
