@@ -58,6 +58,8 @@ type InstallHintData struct {
 	Client string
 	// Cluster is the cluster's name.
 	Cluster string
+	// URI is where the client is downloaded from; empty if that is not known.
+	URI string
 }
 
 // NextSteps returns the commands to go on with after a cluster was created.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/capiam/capiam/pkg/api/v1alpha1"
 	"github.com/capiam/capiam/pkg/generate"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/release"
@@ -131,10 +130,8 @@ func (f *generateManifestsFlags) options(s streams) (generate.Options, error) {
 		return o, err
 	}
 	o = generate.Options{Spec: cluster, Dir: f.dir, Image: f.image, Command: f.command()}
-	if o.Image == "" && cluster.IAM.Spec.Server.Image == "" {
-		if o.Image, err = releaseImage(f.bundlesOverride, cluster); err != nil {
-			return o, fmt.Errorf("find the authenticator's image: %w; name one with --image", err)
-		}
+	if o.Release, err = release.Load(f.bundlesOverride); err != nil {
+		return o, err
 	}
 	if f.caCert != "" {
 		cert, err := os.ReadFile(f.caCert)
@@ -168,21 +165,4 @@ func (f *generateManifestsFlags) options(s streams) (generate.Options, error) {
 // command is what stands in the headers of files.
 func (f *generateManifestsFlags) command() string {
 	return "capiam generate manifests -f " + f.file + " -o " + f.dir
-}
-
-// releaseImage is the image that the release has for a spec.
-func releaseImage(override string, s *spec.Spec) (string, error) {
-	m, err := release.Load(override)
-	if err != nil {
-		return "", err
-	}
-	image := m.CapiamImage
-	if s.IAM.Spec.Server.Implementation == v1alpha1.ImplementationAWSIAMAuthenticator {
-		image = m.AuthenticatorImage
-	}
-	i, err := image(s.Cluster.Spec.KubernetesVersion)
-	if err != nil {
-		return "", err
-	}
-	return i.Reference(), nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/capiam/capiam/pkg/atomicfile"
 	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
 	"github.com/capiam/capiam/templates"
@@ -51,6 +52,8 @@ type Options struct {
 	CA *pki.CA
 	// Image is the authenticator's, where the spec names none.
 	Image string
+	// Release pins the image where neither names one, and the clients.
+	Release *release.Manifest
 	// APIServer is where users reach the cluster, for their kubeconfig. It may
 	// be left out.
 	APIServer render.Endpoint
@@ -110,6 +113,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		Spec:      o.Spec,
 		ClusterID: id,
 		Image:     o.Image,
+		Release:   o.Release,
 		Webhook:   render.Webhook{CAPEM: ca.CertPEM, Leaf: leaf},
 		APIServer: o.APIServer,
 	}

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,11 +86,15 @@ func (i *Installer) waitEstablished(ctx context.Context, crd *unstructured.Unstr
 				return fmt.Errorf("its names are not accepted: %s", message)
 			}
 		}
-		if err := i.sleep(ctx); err != nil {
+		// The API server does this by itself and within moments.
+		if err := sleep(ctx, min(i.poll, establishedPoll)); err != nil {
 			return err
 		}
 	}
 }
+
+// establishedPoll is how often a new CustomResourceDefinition is looked at.
+const establishedPoll = 20 * time.Millisecond
 
 // condition is the status and message of a condition of an object.
 func condition(u *unstructured.Unstructured, kind string) (status, message string) {

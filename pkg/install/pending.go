@@ -84,8 +84,10 @@ func (i *Installer) settle(cfg *action.Configuration, last *release.Release) (*r
 }
 
 // sleep waits until it is worth looking again.
-func (i *Installer) sleep(ctx context.Context) error {
-	timer := time.NewTimer(i.poll)
+func (i *Installer) sleep(ctx context.Context) error { return sleep(ctx, i.poll) }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -62,8 +62,11 @@ func userKubeconfig(in Input) (*clientcmdapi.Config, error) {
 	s := &in.Spec.IAM.Spec
 	hint := in.Client.InstallHint
 	if hint == "" {
-		var err error
-		hint, err = templates.InstallHint(templates.InstallHintData{Client: s.Client.Command, Cluster: in.Spec.Name})
+		uri, err := downloadURI(in.Release, in.Spec)
+		if err != nil {
+			return nil, err
+		}
+		hint, err = templates.InstallHint(templates.InstallHintData{Client: s.Client.Command, Cluster: in.Spec.Name, URI: uri})
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/spec"
 )
 
@@ -37,6 +38,9 @@ type Input struct {
 	ClusterID string
 	// Image is the authenticator's, where the spec names none.
 	Image string
+	// Release pins the image, where neither the spec nor Image names one, and
+	// is told to the cluster as its Bundles object. It may be nil.
+	Release *release.Manifest
 	// Webhook is the authenticator's certificate and its CA. Required.
 	Webhook Webhook
 	// APIServer is where users reach the cluster. Without it there are no
@@ -88,6 +92,8 @@ type Output struct {
 	CRDs []*unstructured.Unstructured
 	// Release holds the chart's objects.
 	Release []*unstructured.Unstructured
+	// Bundles is the cluster's Bundles object; nil without a Release.
+	Bundles *unstructured.Unstructured
 	// Mappings is the ConfigMap aws-auth or, if that backend is off, the
 	// IAMIdentityMappings.
 	Mappings []*unstructured.Unstructured
@@ -121,6 +127,14 @@ func Render(in Input) (*Output, error) {
 		}
 		out.CRDs = append(out.CRDs, crd)
 	}
+	if in.Release != nil {
+		crd, object, err := bundles(in.Release, in.Spec.Name)
+		if err != nil {
+			return nil, err
+		}
+		out.CRDs = append(out.CRDs, crd)
+		out.Bundles = object
+	}
 	if out.Mappings, err = mappingObjects(in.Spec); err != nil {
 		return nil, err
 	}
@@ -128,6 +142,9 @@ func Render(in Input) (*Output, error) {
 		return nil, err
 	}
 	out.Objects = slices.Concat(out.CRDs, out.Release, out.Mappings)
+	if out.Bundles != nil {
+		out.Objects = append(out.Objects, out.Bundles)
+	}
 	return out, nil
 }
 
@@ -152,6 +169,12 @@ func complete(in Input) (Input, error) {
 	}
 	if iamSpec.Server.Image != "" {
 		in.Image = iamSpec.Server.Image
+	}
+	if in.Image == "" && in.Release != nil {
+		var err error
+		if in.Image, err = serverImage(in.Release, in.Spec); err != nil {
+			return fail("find the authenticator's image: %w; name one in spec.server.image of the AWSIamConfig", err)
+		}
 	}
 	if in.Image == "" {
 		return fail("no image of the authenticator: name one in spec.server.image of the AWSIamConfig")

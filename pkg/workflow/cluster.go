@@ -16,7 +16,6 @@ import (
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/local"
-	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
 	"github.com/capiam/capiam/pkg/stssim"
@@ -101,14 +100,14 @@ func (c *localCluster) render() error {
 		missing = errors.Join(missing, err)
 		return data
 	}
-	image, err := authenticatorImage(c.spec)
+	manifest, err := c.m.release()
 	if err != nil {
 		return err
 	}
 	in := render.Input{
 		Spec:      c.spec,
 		ClusterID: c.record.ClusterID,
-		Image:     image,
+		Release:   manifest,
 		Webhook: render.Webhook{
 			URL:   c.record.WebhookURL(),
 			CAPEM: read(c.layout.PKI("webhook-ca.crt")),
@@ -149,26 +148,6 @@ func (c *localCluster) render() error {
 	return err
 }
 
-// authenticatorImage is the image the release pins for the cluster.
-func authenticatorImage(s *spec.Spec) (string, error) {
-	if s.IAM.Spec.Server.Image != "" {
-		return s.IAM.Spec.Server.Image, nil
-	}
-	manifest, err := release.Default()
-	if err != nil {
-		return "", err
-	}
-	find := manifest.CapiamImage
-	if s.IAM.Spec.Server.Implementation == v1alpha1.ImplementationAWSIAMAuthenticator {
-		find = manifest.AuthenticatorImage
-	}
-	image, err := find(s.Cluster.Spec.KubernetesVersion)
-	if err != nil {
-		return "", err
-	}
-	return image.Reference(), nil
-}
-
 // writeOutputs writes the files for people: kubeconfigs and AWS profiles.
 func (c *localCluster) writeOutputs() (changed bool, err error) {
 	for _, file := range c.rendered.Files {
@@ -198,13 +177,18 @@ func (c *localCluster) connect() (err error) {
 	return err
 }
 
-// installRelease brings the chart and CRDs to what was rendered.
+// installRelease brings CRDs, Bundles and chart to what was rendered.
 func (c *localCluster) installRelease(ctx context.Context) (install.ReleaseResult, error) {
 	if err := c.connect(); err != nil {
 		return install.ReleaseResult{}, err
 	}
 	if err := c.installer.EnsureCRDs(ctx, c.rendered.CRDs); err != nil {
 		return install.ReleaseResult{}, err
+	}
+	if c.rendered.Bundles != nil {
+		if err := c.installer.Apply(ctx, c.rendered.Bundles); err != nil {
+			return install.ReleaseResult{}, err
+		}
 	}
 	chart, err := manifests.Chart()
 	if err != nil {

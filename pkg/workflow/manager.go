@@ -12,6 +12,7 @@ import (
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/progress"
 	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/spec"
 )
 
@@ -28,6 +29,8 @@ type Manager struct {
 	OutputDir string
 	// Program is how users' kubeconfigs call capiam, an absolute path.
 	Program string
+	// Release pins images and clients; the built-in one if nil.
+	Release *release.Manifest
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }
@@ -48,6 +51,13 @@ func (m *Manager) progress() *progress.Reporter {
 		return &progress.Reporter{}
 	}
 	return m.Progress
+}
+
+func (m *Manager) release() (*release.Manifest, error) {
+	if m.Release != nil {
+		return m.Release, nil
+	}
+	return release.Default()
 }
 
 // requireLocal refuses a spec for a datacenter this Manager does not handle.
