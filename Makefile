@@ -81,11 +81,15 @@ generate: ## Make generated files anew
 # What the tests call besides our own programs. The AWS command line cannot be
 # had from Go modules; see .ci/run for where it comes from.
 .PHONY: test-tools
-test-tools: $(BIN)/gotestsum $(BIN)/aws-iam-authenticator
+test-tools: $(BIN)/gotestsum $(BIN)/yq $(BIN)/aws-iam-authenticator
 
 $(BIN)/gotestsum: .ci/tools/go.mod .ci/tools/go.sum
 	@mkdir -p $(BIN)
 	cd .ci/tools && $(GO) build -o $@ gotest.tools/gotestsum
+
+$(BIN)/yq: .ci/tools/go.mod .ci/tools/go.sum
+	@mkdir -p $(BIN)
+	cd .ci/tools && $(GO) build -o $@ github.com/mikefarah/yq/v4
 
 $(BIN)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 	@mkdir -p $(BIN)
