@@ -30,7 +30,6 @@ func (f *clusterFlags) register(cmd *cobra.Command, timeout time.Duration) {
 	flags.StringVarP(&f.file, "filename", "f", "", "cluster spec, - for standard input (required)")
 	flags.StringVar(&f.bundlesOverride, "bundles-override", "", "a release manifest to use instead of the one that is built in")
 	flags.DurationVar(&f.timeout, "timeout", timeout, "how long the command may take; it exits with 124 then")
-	_ = cmd.MarkFlagRequired("filename") // the flag was just made
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml")
 }
 

@@ -19,7 +19,7 @@ func newCreateClusterCommand(s streams) *cobra.Command {
 		retain bool
 	)
 	cmd := &cobra.Command{
-		Use:   "cluster -f SPEC",
+		Use:   "cluster -f FILE",
 		Short: "Create a cluster that AWS identities can log in to",
 		Long: `Create the cluster of a spec: bring its control plane up with AWS IAM
 authentication switched on, install the authenticator, map the identities, write
@@ -37,9 +37,12 @@ Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeou
 		Example: `  # A cluster on this machine
   capiam create cluster -f examples/local.yaml
 
+  # With the kubeconfigs somewhere else
+  capiam create cluster -f cluster.yaml --output-dir ~/clusters
+
   # From standard input, with the result for a program
   capiam create cluster -f - -o json < cluster.yaml`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil {

@@ -7,12 +7,10 @@ import (
 )
 
 func newDeleteCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "delete",
 		Short: "Delete a cluster",
-	}
-	cmd.AddCommand(newDeleteClusterCommand(s))
-	return cmd
+	}, newDeleteClusterCommand(s))
 }
 
 func newDeleteClusterCommand(s streams) *cobra.Command {
@@ -22,8 +20,10 @@ func newDeleteClusterCommand(s streams) *cobra.Command {
 		Use:   "cluster CLUSTER",
 		Short: "Delete a cluster on this machine",
 		Long: `Stop a cluster on this machine and remove everything that is its own: its data, its
-keys, and the kubeconfigs and AWS profiles that were written for it.`,
-		Args:              cobra.ExactArgs(1),
+keys, and the kubeconfigs and AWS profiles that were written for it. Other files beside
+them stay.`,
+		Example:           `  capiam delete cluster local`,
+		Args:              oneCluster,
 		ValidArgsFunction: completeClusters(s),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := newManager(s, ".")

@@ -10,12 +10,10 @@ import (
 )
 
 func newDescribeCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "describe",
 		Short: "Show how a cluster is",
-	}
-	cmd.AddCommand(newDescribeClusterCommand(s))
-	return cmd
+	}, newDescribeClusterCommand(s))
 }
 
 func newDescribeClusterCommand(s streams) *cobra.Command {
@@ -27,7 +25,8 @@ func newDescribeClusterCommand(s streams) *cobra.Command {
 mappings and the last change. What is not as it should be is marked.
 
 Exit status: 0 if everything is ready, 1 otherwise.`,
-		Args:              cobra.ExactArgs(1),
+		Example:           `  capiam describe cluster local`,
+		Args:              oneCluster,
 		ValidArgsFunction: completeClusters(s),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(); err != nil {

@@ -3,10 +3,8 @@ package main
 import "github.com/spf13/cobra"
 
 func newGenerateCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "generate",
 		Short: "Write files without touching a cluster",
-	}
-	cmd.AddCommand(newGenerateManifestsCommand(s))
-	return cmd
+	}, newGenerateManifestsCommand(s))
 }

@@ -52,7 +52,7 @@ The users' kubeconfig needs --server and --certificate-authority.`,
   # With the users' kubeconfig
   capiam generate manifests -f cluster.yaml -o generated \
     --server https://192.0.2.10:6443 --certificate-authority ca.crt`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), s)
@@ -67,7 +67,6 @@ The users' kubeconfig needs --server and --certificate-authority.`,
 	flags.StringVar(&f.caKey, "ca-key", "", "the key of that CA")
 	flags.StringVar(&f.server, "server", "", "the URL of the API server, for the users' kubeconfig")
 	flags.StringVar(&f.serverCA, "certificate-authority", "", "the file with the API server's CA, for the users' kubeconfig")
-	_ = cmd.MarkFlagRequired("filename")
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml")
 	_ = cmd.MarkFlagDirname("output-dir")
 	cmd.MarkFlagsRequiredTogether("ca-cert", "ca-key")

@@ -43,7 +43,7 @@ archive is used when it is installed ("at download" in the table).`,
 
   # Everything there is for a version
   capiam get client --kube-version 1.32 --all`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil && output.form != outputURI {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"time"
 
@@ -13,10 +14,17 @@ import (
 func newGetClustersCommand(s streams) *cobra.Command {
 	var output outputFlag
 	cmd := &cobra.Command{
-		Use:               "clusters",
-		Aliases:           []string{"cluster"},
-		Short:             "List the clusters on this machine",
-		Args:              cobra.NoArgs,
+		Use:     "clusters",
+		Aliases: []string{"cluster"},
+		Short:   "List the clusters on this machine",
+		Long: `List the clusters on this machine, and how each of them is: Ready, Starting, Stopped,
+or Incomplete if its create has not ended well yet. A stopped or incomplete cluster
+is taken up by "capiam create cluster" with its spec.`,
+		Example: `  capiam get clusters
+
+  # For a script
+  capiam get clusters -o json | jq -r '.items[].name'`,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil {
@@ -27,6 +35,10 @@ func newGetClustersCommand(s streams) *cobra.Command {
 				return err
 			}
 			clusters, err := m.List(cmd.Context())
+			if len(clusters) == 0 && err == nil && output.form == outputTable {
+				fmt.Fprintln(s.err, "There are no clusters on this machine; make one with: capiam create cluster -f FILE")
+				return nil
+			}
 			if printErr := output.print(s.out, struct {
 				Items []workflow.Summary `json:"items"`
 			}{clusters}, func(w io.Writer) error {

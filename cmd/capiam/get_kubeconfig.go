@@ -16,8 +16,9 @@ func newGetKubeconfigCommand(s streams) *cobra.Command {
 which does not need AWS and holds a private key.`,
 		Example: `  capiam get kubeconfig local > ~/.kube/local
 
+  # The file that is kept up to date
   export KUBECONFIG=$(capiam get kubeconfig local --path)`,
-		Args:              cobra.ExactArgs(1),
+		Args:              oneCluster,
 		ValidArgsFunction: completeClusters(s),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := newManager(s, ".")
@@ -38,7 +39,7 @@ which does not need AWS and holds a private key.`,
 			}
 			data, err := os.ReadFile(file)
 			if err != nil {
-				return fmt.Errorf("%w; `capiam create cluster` writes it again", err)
+				return fmt.Errorf("%w; \"capiam create cluster -f FILE\" writes it again", err)
 			}
 			_, err = s.out.Write(data)
 			return err

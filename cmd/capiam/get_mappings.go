@@ -12,10 +12,17 @@ import (
 func newGetMappingsCommand(s streams) *cobra.Command {
 	var output outputFlag
 	cmd := &cobra.Command{
-		Use:               "mappings CLUSTER",
-		Aliases:           []string{"mapping"},
-		Short:             "List who may log in to a cluster, as it is now",
-		Args:              cobra.ExactArgs(1),
+		Use:     "mappings CLUSTER",
+		Aliases: []string{"mapping"},
+		Short:   "List who may log in to a cluster, as it is now",
+		Long: `List who may log in to a cluster, as it is now: what capiam has mapped, and what
+others have written beside it.`,
+		Example: `  capiam get mappings local
+
+  # The names of those with all rights
+  capiam get mappings local -o json |
+    jq -r '.items[] | select(.groups // [] | index("system:masters")) | .principal'`,
+		Args:              oneCluster,
 		ValidArgsFunction: completeClusters(s),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := output.check(); err != nil {

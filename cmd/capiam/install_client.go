@@ -45,7 +45,7 @@ The program's path goes to standard output, everything else to standard error.`,
 
   # capiam itself as the client, for a platform EKS Distro has no client for
   capiam install client --client capiam --os darwin --arch arm64 --to ./bin`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if mirror != "" {

@@ -83,7 +83,9 @@ Kubernetes users, and writes the kubeconfig that users log in with.`,
 	cmd.SetIn(s.in)
 	cmd.SetOut(s.out)
 	cmd.SetErr(s.err)
-	cmd.AddCommand(
+	cmd.SetUsageTemplate(usageTemplate(cmd))
+	cmd.SetFlagErrorFunc(flagError)
+	return group(cmd,
 		newCreateCommand(s),
 		newUpgradeCommand(s),
 		newDeleteCommand(s),
@@ -94,5 +96,4 @@ Kubernetes users, and writes the kubeconfig that users log in with.`,
 		newTokenCommand(s),
 		newVersionCommand(s),
 	)
-	return cmd
 }

@@ -40,7 +40,7 @@ v1beta1. Only the token goes to standard output.`,
 
   # The bare token of an assumed role
   capiam token -i my-cluster --role arn:aws:iam::111122223333:role/Deployer --token-only`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := jwtFlagsAlone(cmd, jwt); err != nil {

@@ -18,7 +18,7 @@ func newUpgradeClusterCommand(s streams) *cobra.Command {
 		allowLockout bool
 	)
 	cmd := &cobra.Command{
-		Use:   "cluster -f SPEC",
+		Use:   "cluster -f FILE",
 		Short: "Change who may log in to a cluster",
 		Long: `Compare a spec with its cluster, show what will change, change it, and log in as
 those who were changed to show that it works. Identities that were removed must be
@@ -35,7 +35,7 @@ timeout.`,
 
   # Only look
   capiam upgrade cluster -f examples/local.yaml --dry-run`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil {

@@ -30,7 +30,7 @@ func newVersionCommand(s streams) *cobra.Command {
 it, and the Kubernetes versions that manifest has clients and images for.`,
 		Example: `  capiam version
   capiam version -o json | jq -r .version`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			if err := output.check(); err != nil {
