@@ -11,6 +11,9 @@ import (
 // Delete stops a local cluster and removes it, with the files it gave to its
 // users. With force it also removes one whose record cannot be read.
 func (m *Manager) Delete(ctx context.Context, name string, force bool) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
 	layout := m.Store.Layout(name)
 	record, err := local.ReadRecord(layout)
 	if notFound(err) {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/discovery"
 
+	"github.com/capiam/capiam/pkg/api/v1alpha1"
 	"github.com/capiam/capiam/pkg/install"
 	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/pki"
@@ -76,8 +77,20 @@ func (m *Manager) List(ctx context.Context) ([]Summary, error) {
 	return summaries, err
 }
 
+// checkName refuses what cannot be a cluster's name. It would be looked for, or
+// removed, as a path.
+func checkName(name string) error {
+	if message := v1alpha1.CheckClusterName(name); message != "" {
+		return fmt.Errorf("cluster name: %s", message)
+	}
+	return nil
+}
+
 // open finds a cluster by its name alone.
 func (m *Manager) open(name string) (*localCluster, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
 	layout := m.Store.Layout(name)
 	record, err := local.ReadRecord(layout)
 	if notFound(err) {
@@ -126,7 +139,7 @@ func (m *Manager) Mappings(ctx context.Context, name string) ([]install.Mapping,
 func (c *localCluster) requireRunning() error {
 	running, err := local.Running(c.layout)
 	if err == nil && !running {
-		return fmt.Errorf("cluster %q is stopped; start it with: capiam create cluster -f SPEC", c.record.Name)
+		return fmt.Errorf("cluster %q is stopped; start it with: capiam create cluster -f FILE", c.record.Name)
 	}
 	return err
 }
@@ -216,7 +229,10 @@ func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	body, err := get(ctx, client, fmt.Sprintf("http://127.0.0.1:%d/readyz", c.record.Ports.AuthenticatorHealth))
 	n.Ready = is(err == nil)
-	n.Detail = "backends " + strings.Join(c.record.BackendMode, ",") + ", " + firstLine(body, err)
+	n.Detail = "backends " + strings.Join(c.record.BackendMode, ",")
+	if err != nil {
+		n.Detail += ", " + notReady(body, err)
+	}
 	return n
 }
 
@@ -235,6 +251,16 @@ func get(ctx context.Context, client *http.Client, url string) (string, error) {
 		err = errors.New(resp.Status)
 	}
 	return string(body), err
+}
+
+// notReady picks out of an answer of /readyz what is amiss.
+func notReady(body string, err error) string {
+	for line := range strings.Lines(body) {
+		if amiss, ok := strings.CutPrefix(strings.TrimSpace(line), "[-]"); ok {
+			return amiss
+		}
+	}
+	return firstLine(body, err)
 }
 
 func firstLine(body string, err error) string {
