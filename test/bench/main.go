@@ -40,6 +40,10 @@ type bench struct {
 	dir  string
 	runs int
 	log  io.Writer
+	// window is how long logins are measured for at a time.
+	window time.Duration
+	// cells are what logins has measured, for the tables and the plot.
+	cells []*cell
 }
 
 func main() {
@@ -53,10 +57,18 @@ func run() (err error) {
 	bin := flag.String("bin", "bin", "directory with the programs to measure")
 	runs := flag.Int("runs", 5, "how often each is measured; the median counts")
 	only := flag.String("only", "", "measure only the groups whose name contains this")
+	window := flag.Duration("window", 600*time.Millisecond, "how long logins are measured for, each time")
+	part := flag.String("part", "", "be one of this program's other processes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := &bench{runs: *runs, log: os.Stderr}
+	switch *part {
+	case "sts":
+		return stsMain(ctx, flag.Arg(0), os.Stdin, os.Stdout)
+	case "jwt":
+		return jwtMain(ctx, flag.Arg(0), os.Stdin, os.Stdout)
+	}
+	b := &bench{runs: *runs, window: *window, log: os.Stderr}
 	if b.bin, err = filepath.Abs(*bin); err != nil {
 		return err
 	}
@@ -71,6 +83,9 @@ func run() (err error) {
 	}{
 		{"create", b.create},
 		{"mapping", b.mapping},
+		{"login", b.logins},
+		{"jwt", b.jwt},
+		{"start", b.starts},
 	} {
 		if !strings.Contains(group.name, *only) {
 			continue

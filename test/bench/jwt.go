@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/capiam/capiam/pkg/authenticator"
+	"github.com/capiam/capiam/pkg/authenticator/config"
+	"github.com/capiam/capiam/pkg/token"
+)
+
+// bareOrder asks for bare signature checks by an algorithm.
+type bareOrder struct {
+	Algorithm string        `json:"algorithm"`
+	For       time.Duration `json:"for"`
+}
+
+// jwtMain is a process that is an authenticator, and on order checks bare
+// signatures, so that both cost what they do in one process.
+func jwtMain(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	file, err := config.Load(filepath.Join(dir, "config-jwt.yaml"))
+	if err != nil {
+		return err
+	}
+	settings := config.Defaults()
+	settings.Apply(file)
+	settings.StateDir, settings.Port, settings.HealthPort = dir, 0, 0
+	settings.KubeconfigPregenerated, settings.TokenCacheTTL = true, 0
+	settings.Complete()
+	if err := settings.Check(); err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(dir, "jwt.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	started := make(chan net.Addr, 1)
+	server, err := authenticator.New(authenticator.Options{
+		Settings: settings, Log: slog.New(slog.NewTextHandler(log, nil)), Instance: "bench",
+		Started: func(webhook, _ net.Addr) { started <- webhook },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	select {
+	case err := <-done:
+		done <- err
+		return err
+	case addr := <-started:
+		return talk(in, out, [2]string{addr.String()}, bareChecks)
+	}
+}
+
+// bareChecks checks a signature again and again and returns what one check
+// costs, in nanoseconds of this process's CPU time.
+func bareChecks(order bareOrder) (any, error) {
+	check, err := bareCheck(order.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	cpu0, err := cpuTime(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for begin := time.Now(); time.Since(begin) < order.For; n += 20 {
+		for range 20 {
+			if !check() {
+				return nil, errors.New("a good signature is refused")
+			}
+		}
+	}
+	cpu1, err := cpuTime(os.Getpid())
+	return float64(cpu1-cpu0) / float64(n), err
+}
+
+// bareCheck returns the check of a JWT's signature and nothing else: the digest
+// of what is signed, and the public key's operation.
+func bareCheck(algorithm string) (func() bool, error) {
+	signed := make([]byte, 800) // header and claims of a JWT from AWS
+	if algorithm == token.RS256 {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(signed)
+		signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+		return func() bool {
+			sum := sha256.Sum256(signed)
+			return rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature) == nil
+		}, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha512.Sum384(signed)
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+	signature := append(r.FillBytes(make([]byte, 48)), s.FillBytes(make([]byte, 48))...)
+	return func() bool {
+		sum := sha512.Sum384(signed)
+		r, s := new(big.Int).SetBytes(signature[:48]), new(big.Int).SetBytes(signature[48:])
+		return ecdsa.Verify(&key.PublicKey, sum[:], r, s)
+	}, err
+}
+
+// jwt measures whole logins by JWT beside the bare check of the signature.
+func (b *bench) jwt(ctx context.Context) (rows []row, err error) {
+	w, err := newWorld(ctx, b.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	if _, err := w.configFile(sizes[0], func(s *config.Server) {
+		s.TokenIssuers = []config.TokenIssuer{{IssuerURL: w.state.IssuerURL(benchAccount), AccountID: benchAccount}}
+	}); err != nil {
+		return nil, err
+	}
+	server, err := startChild(ctx, []string{
+		"HTTPS_PROXY=http://" + w.sts.addrs[0], "SSL_CERT_FILE=" + w.path("ca.pem"), "AWS_EC2_METADATA_DISABLED=true",
+	}, "jwt", w.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, server.close()) }()
+	for _, algorithm := range []string{token.RS256, token.ES384} {
+		aim := "at most 3"
+		if algorithm == token.ES384 {
+			aim = "at most 1.2"
+		}
+		bodies, err := w.jwts(ctx, sizes[0], algorithm)
+		if err != nil {
+			return nil, err
+		}
+		l := newLoad(w, bodies)
+		for _, atOnce := range []int{1, 8, 64} {
+			var whole, bare []float64
+			for range b.runs {
+				var check float64
+				if err := server.ask(bareOrder{algorithm, b.window / 2}, &check); err != nil {
+					return nil, err
+				}
+				s, err := l.run(ctx, w, server.addrs[0], server.cmd.Process.Pid, atOnce, b.window)
+				if err != nil {
+					return nil, err
+				}
+				whole, bare = append(whole, s.cpu), append(bare, check/1000)
+			}
+			rows = append(rows, compare(fmt.Sprintf("JWT login %s, %d at once: CPU", algorithm, atOnce), "us", "bare signature check", aim, whole, bare))
+		}
+	}
+	return rows, nil
+}
