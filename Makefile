@@ -73,8 +73,33 @@ bench: build ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the
 ##@ Generate
 
 .PHONY: generate
-generate: ## Make generated files anew
-	@true
+generate: release-manifest ## Make generated files anew
+
+##@ Release
+
+RELEASE_TOOL  := $(GO) run ./release/tool
+RELEASE_FLAGS  = --version '$(VERSION)' --out dist $(if $(BASE_URL),--base-url '$(BASE_URL)') \
+	$(if $(IMAGE_REPOSITORY),--image-repository '$(IMAGE_REPOSITORY)') $(if $(PUSH),--push)
+
+.PHONY: release-manifest
+release-manifest: ## Generate the release manifest (REFRESH=1 reads the publisher's documents, PIN=name takes another release)
+	$(RELEASE_TOOL) manifest $(if $(REFRESH),--refresh) $(if $(PIN),--pin '$(PIN)')
+
+.PHONY: release
+release: release-version ## Make a release in dist/ (VERSION=v0.1.0; BASE_URL, IMAGE_REPOSITORY, PUSH=1, RECORD=1)
+	$(RELEASE_TOOL) release $(RELEASE_FLAGS) $(if $(RECORD),--record)
+
+.PHONY: image
+image: release-version ## Make the container images alone in dist/ (VERSION=v0.1.0; IMAGE_REPOSITORY, PUSH=1)
+	$(RELEASE_TOOL) image $(RELEASE_FLAGS)
+
+.PHONY: release-version
+release-version:
+	@test '$(origin VERSION)' != file || { echo 'name the version: make $(MAKECMDGOALS) VERSION=v0.1.0' >&2; exit 1; }
+
+.PHONY: test-release
+test-release: ## Make a release of this tree twice and compare (minutes)
+	CAPIAM_TEST_RELEASE=1 $(GO) test -count=1 -timeout=60m -run TestTreeIsReproducible ./release/internal/assemble
 
 ##@ Tools
 
