@@ -3,6 +3,8 @@ package local
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,6 +39,15 @@ type ComponentStatus struct {
 	Restarts int    `json:"restarts"`
 	// LastError is why it last ended, if it did not end well.
 	LastError string `json:"lastError,omitempty"`
+	// Config is ConfigSum of the configuration file it was last started with,
+	// for the authenticator.
+	Config string `json:"config,omitempty"`
+}
+
+// ConfigSum stands for a configuration file's content.
+func ConfigSum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // Identity asks the simulated STS to know a principal.

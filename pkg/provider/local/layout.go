@@ -57,6 +57,9 @@ func (l Layout) Authenticator(name string) string {
 	return filepath.Join(l.Dir, "authenticator", name)
 }
 
+// AuthenticatorConfig is the authenticator's configuration file.
+func (l Layout) AuthenticatorConfig() string { return l.Authenticator("config.yaml") }
+
 // ControllerManager is the controller manager's kubeconfig.
 func (l Layout) ControllerManager() string {
 	return filepath.Join(l.Dir, "controller-manager", "kubeconfig.yaml")
@@ -73,14 +76,18 @@ func (l Layout) STSCA() string { return filepath.Join(l.Dir, "sts", "ca.pem") }
 // sun_path (macOS's) holds.
 const maxSocketPath = 100
 
+// shortDir is where sockets go whose own directory is too deep. TMPDIR does not
+// count: every command has to find them, whatever its environment.
+const shortDir = "/tmp"
+
 // sockets returns the directory for unix sockets: the cluster's own, or, if its
-// path is too long for a socket, a private one below the temporary directory.
+// path is too long for a socket, a private one below shortDir.
 func (l Layout) sockets() string {
 	if len(filepath.Join(l.Dir, "control.sock")) <= maxSocketPath {
 		return l.Dir
 	}
 	sum := sha256.Sum256([]byte(l.Dir))
-	return filepath.Join(os.TempDir(), "capiam-"+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:8]))
+	return filepath.Join(shortDir, "capiam-"+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:8]))
 }
 
 // ControlSocket is where the supervisor is spoken to.

@@ -53,34 +53,31 @@ func FindPrograms() (Programs, error) {
 // answers; the API server may not be ready yet. The supervisor outlives this
 // process. If ctx ends first, what was started is stopped again.
 func Start(ctx context.Context, l Layout, p Programs) error {
-	running, err := Running(l)
-	if err != nil {
-		return err
-	}
-	if !running {
-		record, err := ReadRecord(l)
-		if err != nil {
-			return err
-		}
-		for name, port := range record.Ports.All() {
-			if err := PortFree(port); err != nil {
-				return fmt.Errorf("start %s: %w; stop whoever has it, or delete and create the cluster for new ports", name, err)
-			}
-		}
-	}
-	child := &spawned{}
-	if !running {
-		if child, err = spawn(l, p); err != nil {
-			return err
-		}
-	}
 	control := NewControl(l)
+	child := &spawned{}
 	for {
-		if _, err = control.Status(ctx); err == nil {
+		if _, err := control.Status(ctx); err == nil {
 			return nil
+		}
+		if child.process == nil {
+			// Again and again: one that somebody else has started may end.
+			running, err := Running(l)
+			if err != nil {
+				return err
+			}
+			if !running {
+				if child, err = spawnChecked(l, p); err != nil {
+					return err
+				}
+			}
 		}
 		select {
 		case end := <-child.ended:
+			// A command that was killed may have started one just before.
+			if running, err := Running(l); err == nil && running {
+				child = &spawned{}
+				continue
+			}
 			return fmt.Errorf("the supervisor ended: %w%s", end, l.LogTail("capiam-local"))
 		case <-ctx.Done():
 			// Nobody else could tell it to stop: it may not even have its
@@ -90,6 +87,26 @@ func Start(ctx context.Context, l Layout, p Programs) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// spawnChecked starts the supervisor if the cluster's ports are free. They are
+// not if a supervisor has come up meanwhile, and then there is none to start.
+func spawnChecked(l Layout, p Programs) (*spawned, error) {
+	record, err := ReadRecord(l)
+	if err != nil {
+		return nil, err
+	}
+	for name, port := range record.Ports.All() {
+		taken := PortFree(port)
+		if taken == nil {
+			continue
+		}
+		if running, err := Running(l); err != nil || running {
+			return &spawned{}, err
+		}
+		return nil, fmt.Errorf("start %s: %w; stop whoever has it, or delete and create the cluster for new ports", name, taken)
+	}
+	return spawn(l, p)
 }
 
 // spawned is a supervisor that this process has started. Its zero value is one

@@ -170,7 +170,7 @@ func (r *Record) AuthenticatorArgs(l Layout) []string {
 		"server",
 		"--backend-mode=" + strings.Join(r.BackendMode, ","),
 		"--partition=" + r.Partition,
-		"--config=" + l.Authenticator("config.yaml"),
+		"--config=" + l.AuthenticatorConfig(),
 		"--state-dir=" + l.Authenticator(""),
 		"--kubeconfig=" + l.Authenticator("kubeconfig.yaml"),
 		"--generate-kubeconfig=" + l.Webhook(),

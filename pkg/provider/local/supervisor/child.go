@@ -33,6 +33,9 @@ type child struct {
 	args []string
 	env  []string
 	log  string
+	// config is the program's configuration file, if it is to be told from
+	// which content the program was started.
+	config string
 
 	mu     sync.Mutex
 	status local.ComponentStatus
@@ -124,11 +127,21 @@ func (c *child) once(ctx context.Context) error {
 	cmd.SysProcAttr = diesWithParent()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopGrace
+	sum := ""
+	if c.config != "" {
+		// Before the program reads it: a file that changes in between then
+		// looks newer than what the program has, never older.
+		data, err := os.ReadFile(c.config)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", c.name, err)
+		}
+		sum = local.ConfigSum(data)
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.name, err)
 	}
 	c.mu.Lock()
-	c.status.State, c.status.PID = local.StateRunning, cmd.Process.Pid
+	c.status.State, c.status.PID, c.status.Config = local.StateRunning, cmd.Process.Pid, sum
 	if c.started != nil {
 		close(c.started)
 		c.started = nil

@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := local.LockSupervisor(o.Layout)
+	unlock, err := local.LockSupervisor(ctx, o.Layout)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,9 @@ func (s *supervisor) authenticator(command []string) *child {
 		"AWS_EC2_METADATA_DISABLED=true",
 		"AWS_REGION="+s.record.Region,
 	)
-	return newChild("authenticator", command[0], args, env, s.layout)
+	c := newChild("authenticator", command[0], args, env, s.layout)
+	c.config = s.layout.AuthenticatorConfig()
+	return c
 }
 
 func newChild(name, path string, args, env []string, l local.Layout) *child {
