@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"strings"
 
 	"github.com/capiam/capiam/pkg/install"
 	"github.com/capiam/capiam/pkg/mapping"
@@ -10,6 +11,7 @@ import (
 
 // mappingPlan is a change of who may log in, in whatever backend it is kept.
 type mappingPlan struct {
+	// lines say what changes, and foreign which entries of other writers stay.
 	lines   []string
 	foreign []string
 	empty   bool
@@ -69,7 +71,13 @@ func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingP
 }
 
 func awsAuthPlan(p *mapping.Plan) *mappingPlan {
-	plan := &mappingPlan{lines: p.Lines(), empty: p.Empty(), after: p.After()}
+	plan := &mappingPlan{empty: p.Empty(), after: p.After()}
+	for _, line := range p.Lines() {
+		// What stays is no change, and is told of apart.
+		if !strings.HasPrefix(line, "=") {
+			plan.lines = append(plan.lines, line)
+		}
+	}
 	for _, item := range p.Foreign {
 		plan.foreign = append(plan.foreign, item.String())
 	}
