@@ -36,14 +36,15 @@ type localCluster struct {
 	record  *local.Record
 	outputs Outputs
 
-	identities  []spec.Identity
-	credentials []local.Credentials
-	issuers     []v1alpha1.TokenIssuer
-	rendered    *render.Output
-	// configChanged is true once the authenticator beside the cluster has to
-	// read its configuration anew.
-	configChanged bool
-	installer     *install.Installer
+	identities []spec.Identity
+	// credentials are those of the spec's identities and the stranger, removed
+	// those of identities that an upgrade has taken out.
+	credentials, removed []local.Credentials
+	issuers              []v1alpha1.TokenIssuer
+	rendered             *render.Output
+	// config is the configuration file of the authenticator beside the cluster.
+	config    []byte
+	installer *install.Installer
 }
 
 // simulated are the identities the simulated STS has to know: all that the spec
@@ -92,7 +93,8 @@ func (c *localCluster) ensureIdentities(ctx context.Context) error {
 	return nil
 }
 
-// render renders everything the cluster gets, from what is on disk.
+// render renders everything the cluster gets, from what is on disk, and writes
+// nothing. The token issuers are right once ensureIdentities has been called.
 func (c *localCluster) render() error {
 	var missing error
 	read := func(path string) []byte {
@@ -139,17 +141,35 @@ func (c *localCluster) render() error {
 	if err != nil {
 		return err
 	}
-	data, err := config.Encode()
-	if err != nil {
-		return err
-	}
-	changed, err := atomicfile.Write(c.layout.Authenticator("config.yaml"), data, atomicfile.Private)
-	c.configChanged = c.configChanged || changed
+	c.config, err = config.Encode()
 	return err
 }
 
-// writeOutputs writes the files for people: kubeconfigs and AWS profiles.
-func (c *localCluster) writeOutputs() (changed bool, err error) {
+// writeConfig writes the authenticator's configuration file.
+func (c *localCluster) writeConfig() error {
+	_, err := atomicfile.Write(c.layout.AuthenticatorConfig(), c.config, atomicfile.Private)
+	return err
+}
+
+// refreshAuthenticator has the authenticator read its configuration anew, if it
+// was started with another one. It tells whether that was so.
+func (c *localCluster) refreshAuthenticator(ctx context.Context) (bool, error) {
+	control := local.NewControl(c.layout)
+	status, err := control.Status(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, part := range status.Components {
+		// One that has not been started yet will read what is there now.
+		if part.Config != "" && part.Config != local.ConfigSum(c.config) {
+			return true, control.RestartAuthenticator(ctx)
+		}
+	}
+	return false, nil
+}
+
+// writeKubeconfigs writes the kubeconfigs of users and administrator.
+func (c *localCluster) writeKubeconfigs() (changed bool, err error) {
 	for _, file := range c.rendered.Files {
 		if file.Path == render.WebhookFile {
 			continue // it is the control plane's
@@ -160,13 +180,18 @@ func (c *localCluster) writeOutputs() (changed bool, err error) {
 			return changed, err
 		}
 	}
+	return changed, nil
+}
+
+// writeProfiles writes the AWS profiles of the spec's identities.
+func (c *localCluster) writeProfiles() error {
 	profiles := make([]stssim.Profile, 0, len(c.credentials))
 	for _, k := range c.credentials {
 		profiles = append(profiles, stssim.Profile{Name: k.Profile, Region: c.record.Region, Credentials: stssim.Credentials{
 			AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.SessionToken,
 		}})
 	}
-	return changed, stssim.WriteProfiles(c.outputs.Dir, profiles)
+	return stssim.WriteProfiles(c.outputs.Dir, profiles)
 }
 
 // connect makes the installer.

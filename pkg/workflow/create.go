@@ -112,7 +112,10 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		if err := c.ensureIdentities(ctx); err != nil {
 			return "", err
 		}
-		return "", c.render()
+		if err := c.render(); err != nil {
+			return "", err
+		}
+		return "", c.writeConfig()
 	}); err != nil {
 		return nil, err
 	}
@@ -122,8 +125,12 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		return nil, err
 	}
 	if err := step(ctx, "Write kubeconfigs and AWS profiles", func(context.Context) (string, error) {
-		_, err := c.writeOutputs()
-		return c.outputs.Dir, err
+		if _, err := c.writeKubeconfigs(); err != nil || c.complete() && c.outputs.haveProfiles() {
+			// The profiles are of those who may log in, which may not be
+			// the spec's.
+			return c.outputs.Dir, err
+		}
+		return c.outputs.Dir, c.writeProfiles()
 	}); err != nil {
 		return nil, err
 	}
@@ -136,6 +143,9 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 	var plan *mappingPlan
 	if err := step(ctx, "Map identities", func(ctx context.Context) (detail string, err error) {
 		plan, detail, err = c.mapFirst(ctx)
+		if err == nil && plan.empty {
+			err = c.writeProfiles()
+		}
 		return detail, err
 	}); err != nil {
 		return nil, err
@@ -233,19 +243,12 @@ func (c *localCluster) checkImmutable() error {
 // start starts the supervisor if it does not run, has a running authenticator
 // read a changed configuration, and waits for the API server.
 func (c *localCluster) start(ctx context.Context, programs local.Programs) error {
-	running, err := local.Running(c.layout)
-	if err != nil {
-		return err
-	}
 	if err := local.Start(ctx, c.layout, programs); err != nil {
 		return err
 	}
-	if running && c.configChanged {
-		if err := local.NewControl(c.layout).RestartAuthenticator(ctx); err != nil {
-			return err
-		}
+	if _, err := c.refreshAuthenticator(ctx); err != nil {
+		return err
 	}
-	c.configChanged = false
 	return local.WaitReady(ctx, c.layout)
 }
 

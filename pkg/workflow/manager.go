@@ -105,6 +105,16 @@ func (o Outputs) all() []string {
 	return []string{o.User(), o.Admin(), o.AWSConfig(), o.AWSCredentials()}
 }
 
+// haveProfiles tells whether the files with AWS profiles are there.
+func (o Outputs) haveProfiles() bool {
+	for _, path := range []string{o.AWSConfig(), o.AWSCredentials()} {
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // remove deletes the files, and their directory if nothing else is in it.
 func (o Outputs) remove() error {
 	err := o.removeFiles()
@@ -115,8 +125,12 @@ func (o Outputs) remove() error {
 func (o Outputs) removeFiles() error {
 	var problems []error
 	for _, path := range o.all() {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			problems = append(problems, err)
+		// With what a killed process has left of writing one.
+		left, _ := filepath.Glob(filepath.Join(o.Dir, "."+filepath.Base(path)+".*"))
+		for _, path := range append(left, path) {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				problems = append(problems, err)
+			}
 		}
 	}
 	return errors.Join(problems...)

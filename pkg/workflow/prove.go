@@ -59,7 +59,8 @@ type attempt struct {
 
 // prove logs in as the identities with every kind of token the cluster takes,
 // until each comes out as the table says, and returns how. An identity in the
-// table must get the username it is mapped to; any other must be refused.
+// table must get the username and groups it is mapped to; any other must be
+// refused.
 func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attempts []attempt) ([]Login, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, proveTimeout, context.DeadlineExceeded)
 	defer cancel()
@@ -74,8 +75,8 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 	}
 	defer client.CloseIdleConnections()
 	index, _ := mapping.NewIndex([]mapping.Source{{Mappings: table}}, mapping.IndexOptions{Partition: c.record.Partition})
-	keys := make(map[string]local.Credentials, len(c.credentials))
-	for _, k := range c.credentials {
+	keys := make(map[string]local.Credentials, len(c.credentials)+len(c.removed))
+	for _, k := range slices.Concat(c.credentials, c.removed) {
 		keys[k.Profile] = k
 	}
 	logins := make([]Login, len(attempts))
@@ -91,9 +92,7 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 				HTTPClient:  client,
 			}
 			want := expected(index, a, k)
-			result, asWanted, err := cluster.Until(ctx, a.kind, options, func(r *login.Result) bool {
-				return r.Username == want && r.Refused == (want == "")
-			})
+			result, asWanted, err := cluster.Until(ctx, a.kind, options, want.is)
 			if err != nil {
 				return fmt.Errorf("log in as profile %s with a %s token: %w", a.profile, a.kind, err)
 			}
@@ -157,45 +156,70 @@ func (c *localCluster) tokenKinds() []login.TokenKind {
 	return kinds
 }
 
-// expected is the username a login should get, or "" if it should be refused:
-// the principal is not in the table, or a template asks for what the token does
-// not say.
-func expected(index *mapping.Index, a attempt, k local.Credentials) string {
+// outcome is how a login should come out. Without a username it should be
+// refused.
+type outcome struct {
+	username string
+	// groups are sorted, each there once.
+	groups []string
+}
+
+func newOutcome(username string, groups []string) outcome {
+	// Everybody who logs in is in this group, and a Result leaves it out.
+	groups = slices.DeleteFunc(slices.Sorted(slices.Values(groups)), func(g string) bool { return g == "system:authenticated" })
+	return outcome{username: username, groups: slices.Compact(groups)}
+}
+
+func (o outcome) is(r *login.Result) bool {
+	got := newOutcome(r.Username, r.Groups)
+	return r.Refused == (o.username == "") && got.username == o.username && slices.Equal(got.groups, o.groups)
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%q with groups %q", o.username, o.groups)
+}
+
+// expected is how a login should come out. It should be refused if the
+// principal is not in the table, or a template asks for what the token does not
+// say.
+func expected(index *mapping.Index, a attempt, k local.Credentials) outcome {
 	match, ok := index.Lookup(a.arn)
 	if !ok {
-		return ""
+		return outcome{}
 	}
 	if match.AccountFallback {
-		return a.arn.Principal().StripRolePath().String()
+		return newOutcome(a.arn.Principal().StripRolePath().String(), nil)
 	}
 	values := mapping.Values{AccountID: a.arn.Account}
 	if a.kind == login.Presigned {
 		values.AccessKeyID = k.AccessKeyID
 		values.SessionName = a.session
 	}
-	for _, group := range match.Groups {
-		if _, err := group.Render(values.Value); err != nil {
-			return ""
+	groups := make([]string, len(match.Groups))
+	for i, group := range match.Groups {
+		var err error
+		if groups[i], err = group.Render(values.Value); err != nil {
+			return outcome{}
 		}
 	}
 	name, err := match.Username.Render(values.Value)
 	if err != nil {
-		return ""
+		return outcome{}
 	}
-	return name
+	return newOutcome(name, groups)
 }
 
-func wrongLogin(a attempt, want string, got *login.Result) error {
+func wrongLogin(a attempt, want outcome, got *login.Result) error {
 	who := fmt.Sprintf("profile %s (%s) with a %s token", a.profile, a.arn, a.kind)
 	switch {
 	case got == nil:
 		return fmt.Errorf("log in as %s: no answer within %s", who, proveTimeout)
-	case want == "":
+	case want.username == "":
 		return fmt.Errorf("log in as %s: it is mapped to nobody and still got in as %q", who, got.Username)
 	case got.Refused:
-		return fmt.Errorf("log in as %s: refused, although it is mapped to %q", who, want)
+		return fmt.Errorf("log in as %s: refused, although it is mapped to %s", who, want)
 	default:
-		return fmt.Errorf("log in as %s: got in as %q, although it is mapped to %q", who, got.Username, want)
+		return fmt.Errorf("log in as %s: got in as %s, although it is mapped to %s", who, newOutcome(got.Username, got.Groups), want)
 	}
 }
 

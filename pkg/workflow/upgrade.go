@@ -49,7 +49,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
 	record, err := local.ReadRecord(c.layout)
 	if notFound(err) {
-		return nil, fmt.Errorf("%w; create it first: capiam create cluster", err)
+		return nil, fmt.Errorf("%w; create it first: capiam create cluster -f FILE", err)
 	}
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	defer unlock()
 	c.record, c.outputs = record, outputsOf(record)
 	if !c.complete() {
-		return nil, fmt.Errorf("cluster %q was never completed; carry on with: capiam create cluster", s.Name)
+		return nil, fmt.Errorf("cluster %q was never completed; carry on with: capiam create cluster -f FILE", s.Name)
 	}
 	if err := c.checkImmutable(); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	}
 	result.Changed = changed || !plan.empty
 	if plan.empty {
-		return result, nil
+		return result, c.writeProfiles()
 	}
 	undo := func(context.Context) error { return nil }
 	err = step(ctx, "Change who may log in", func(ctx context.Context) (string, error) {
@@ -111,6 +111,10 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 			result.Logins, err = c.proveChange(ctx, plan)
 			return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
 		})
+	}
+	if err == nil {
+		// Only now: whoever could log in before still can if the change fails.
+		err = c.writeProfiles()
 	}
 	if err == nil {
 		record.LastChange = &local.Change{At: m.now(), Command: "upgrade", Lines: limit(result.Changes)}
@@ -149,9 +153,6 @@ func (c *localCluster) wake(ctx context.Context) error {
 	if err := local.WaitReady(ctx, c.layout); err != nil {
 		return err
 	}
-	if err := c.ensureIdentities(ctx); err != nil {
-		return err
-	}
 	return c.render()
 }
 
@@ -159,7 +160,13 @@ func (c *localCluster) wake(ctx context.Context) error {
 // tells whether that changed anything.
 func (c *localCluster) applyServer(ctx context.Context, step func(context.Context, string, func(context.Context) (string, error)) error) (changed bool, err error) {
 	err = step(ctx, "Bring the authenticator up to date", func(ctx context.Context) (string, error) {
-		wrote, err := c.writeOutputs()
+		if err := c.ensureIdentities(ctx); err != nil {
+			return "", err
+		}
+		if err := c.render(); err != nil {
+			return "", err
+		}
+		wrote, err := c.writeKubeconfigs()
 		if err != nil {
 			return "", err
 		}
@@ -167,12 +174,14 @@ func (c *localCluster) applyServer(ctx context.Context, step func(context.Contex
 		if err != nil {
 			return "", err
 		}
-		if c.configChanged {
-			if err := local.NewControl(c.layout).RestartAuthenticator(ctx); err != nil {
-				return "", err
-			}
+		if err := c.writeConfig(); err != nil {
+			return "", err
 		}
-		changed = wrote || c.configChanged || release.Action != install.Unchanged
+		restarted, err := c.refreshAuthenticator(ctx)
+		changed = wrote || restarted || release.Action != install.Unchanged
+		if err != nil {
+			return "", err
+		}
 		return releaseDetail(release), nil
 	})
 	return changed, err
@@ -277,7 +286,7 @@ func (c *localCluster) removedIdentities(ctx context.Context, entries []mapping.
 	if err != nil {
 		return nil, err
 	}
-	c.credentials = append(c.credentials, answer.Credentials...)
+	c.removed = answer.Credentials
 	return attempts, nil
 }
 
