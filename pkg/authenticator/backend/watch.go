@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 )
 
 // watcher follows objects of the API server. client-go's reflector does the
@@ -60,7 +59,7 @@ func (w *watcher) run(ctx context.Context) {
 			return events, err
 		},
 	}
-	logger := klog.Logger(logr.Discard())
+	logger := logr.Discard()
 	r := cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, &reflected{watcher: w, objects: map[string]*unstructured.Unstructured{}}, cache.ReflectorOptions{
 		Name:            "capiam-authenticator",
 		TypeDescription: w.name,
@@ -146,8 +145,6 @@ type mailbox[T any] struct {
 }
 
 func newMailbox[T any]() *mailbox[T] { return &mailbox[T]{ready: make(chan struct{}, 1)} }
-
-func (m *mailbox[T]) put(v T) { m.update(func(T) T { return v }) }
 
 func (m *mailbox[T]) update(change func(T) T) {
 	m.mu.Lock()

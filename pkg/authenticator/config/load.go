@@ -85,7 +85,7 @@ func Parse(name string, data []byte) (*File, error) {
 	if err != nil {
 		return nil, Errors{{File: name, Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
-	if dec.Decode(&more) != io.EOF {
+	if !errors.Is(dec.Decode(&more), io.EOF) {
 		d.fail(&doc, "", "more than one YAML document, or something that is no YAML after the first")
 	}
 	if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
