@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	peerconfig "sigs.k8s.io/aws-iam-authenticator/pkg/config"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
+	peermetrics "sigs.k8s.io/aws-iam-authenticator/pkg/metrics"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
 
 	"github.com/capiam/capiam/pkg/authenticator/backend"
@@ -23,7 +26,8 @@ import (
 
 // side is one of the two, watching an API server of its own.
 type side struct {
-	api *api
+	name string
+	api  *api
 	// knows tells whether an ARN is mapped.
 	knows func(arn string) bool
 }
@@ -54,12 +58,19 @@ func reloads(ctx context.Context, runs int) (all []series, err error) {
 		if n > 10 {
 			took.Aim, cpu.Aim = "at most 0.33", "at most 0.33"
 		}
-		m, _ := table(n-1, false)
+		// Short names: 10,000 entries have to fit into a ConfigMap's 1 MiB.
+		var m mapping.Mappings
+		for i := range n - 1 {
+			m.Roles = append(m.Roles, mapping.Entry{ARN: fmt.Sprintf("arn:aws:iam::%s:role/R%d", account, i), Username: fmt.Sprintf("u%d", i), Groups: []string{"dev"}})
+		}
 		for run := range runs + 1 {
 			marker := fmt.Sprintf("arn:aws:iam::%s:role/New%d-%d", account, n, run)
 			changed := m
 			changed.Roles = append(m.Roles[:len(m.Roles):len(m.Roles)], mapping.Entry{ARN: marker, Username: "new", Groups: []string{"developers"}})
 			data := mapping.Encode(changed)
+			if size := mapping.Size(data); size > mapping.MaxConfigMapBytes {
+				return nil, fmt.Errorf("%d entries take %d bytes", n, size)
+			}
 			for _, s := range []struct {
 				side      *side
 				took, cpu *[]float64
@@ -94,8 +105,8 @@ func (s *side) reload(ctx context.Context, data map[string]string, marker string
 		return 0, 0, err
 	}
 	for !s.knows(marker) {
-		if time.Since(begin) > time.Minute {
-			return 0, 0, errors.New("the change does not come into force")
+		if time.Since(begin) > 10*time.Second {
+			return 0, 0, errors.New("the change does not come into force: " + s.name)
 		}
 		time.Sleep(500 * time.Microsecond)
 	}
@@ -122,9 +133,9 @@ func startOurs(ctx context.Context, dir string) (*side, error) {
 	}
 	m := metrics.New()
 	store := backend.NewStore([]string{mapping.BackendEKSConfigMap}, backend.StoreOptions{Partition: "aws", Metrics: m})
-	b := backend.NewConfigMap(backend.ConfigMapOptions{Client: client, Store: store, Grace: time.Hour, SnapshotDir: dir, Metrics: m})
+	b := backend.NewConfigMap(backend.ConfigMapOptions{Client: client, Store: store, Grace: time.Hour, SnapshotDir: dir, Metrics: m, Log: slog.New(slog.DiscardHandler)})
 	go b.Run(ctx)
-	return &side{api: a, knows: func(arn string) bool {
+	return &side{name: "capiam", api: a, knows: func(arn string) bool {
 		parsed, err := iam.ParseARN(arn)
 		if err != nil {
 			return false
@@ -141,6 +152,8 @@ func startTheirs(ctx context.Context, dir string) (*side, error) {
 	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
 		return nil, err
 	}
+	// It counts failures of its watch here, also the last.
+	peermetrics.InitMetrics(prometheus.NewRegistry())
 	m, err := configmap.NewConfigMapMapper(peerconfig.Config{Kubeconfig: path})
 	if err != nil {
 		return nil, err
@@ -148,7 +161,7 @@ func startTheirs(ctx context.Context, dir string) (*side, error) {
 	if err := m.Start(ctx.Done()); err != nil {
 		return nil, err
 	}
-	return &side{api: a, knows: func(arn string) bool {
+	return &side{name: "aws-iam-authenticator", api: a, knows: func(arn string) bool {
 		_, err := m.Map(&token.Identity{CanonicalARN: arn})
 		return err == nil
 	}}, nil
