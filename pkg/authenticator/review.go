@@ -34,11 +34,17 @@ var errNotReview = errors.New("expected a request body to be a TokenReview of " 
 
 // parseReview reads a request's body.
 func parseReview(body []byte) (*review, error) {
-	var r review
-	if err := json.Unmarshal(body, &r); err != nil || r.Kind != kindReview || r.APIVersion != apiV1 && r.APIVersion != apiV1beta1 {
+	r, ok := scanReview(body)
+	if !ok {
+		r = &review{}
+		if err := json.Unmarshal(body, r); err != nil {
+			return nil, errNotReview
+		}
+	}
+	if r.Kind != kindReview || r.APIVersion != apiV1 && r.APIVersion != apiV1beta1 {
 		return nil, errNotReview
 	}
-	return &r, nil
+	return r, nil
 }
 
 // Keys of a user's extra values: the original's, and kube-apiserver's own for a

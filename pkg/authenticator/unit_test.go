@@ -196,6 +196,14 @@ func TestOriginalsAnswer(t *testing.T) {
 	}
 }
 
+func TestAPIServersReviewIsScanned(t *testing.T) {
+	t.Parallel()
+	r, ok := scanReview([]byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1","metadata":{"creationTimestamp":null},"spec":{"token":"k8s-aws-v1.x","audiences":["https://kubernetes.default.svc"]},"status":{"user":{}}}` + "\n"))
+	if !ok || r.Kind != kindReview || r.APIVersion != apiV1beta1 || r.Spec.Token != "k8s-aws-v1.x" {
+		t.Errorf("got %+v, %v", r, ok)
+	}
+}
+
 func TestAppendString(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "plain", `quo"te`, `back\slash`, "new\nline", "ünï", "\x00", "\xff bad", "<&>"} {
@@ -265,7 +273,15 @@ func TestEveryReasonHasMetrics(t *testing.T) {
 func FuzzParseReview(f *testing.F) {
 	f.Add([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"k8s-aws-v1.x"}}`))
 	f.Add([]byte(`{"apiVersion":"authentication.k8s.io/v1beta1","kind":"TokenReview","spec":{"token":5}}`))
+	f.Add([]byte(` {"kind" : "TokenReview", "apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null,"x":[true,{"y":[]}]},"spec":{"token":"a","audiences":["x"]},"status":{"user":{}}} `))
+	f.Add([]byte(`{"spec":{"token":"a","TOKEN":"b"},"spec":{"token":"c"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if fast, ok := scanReview(body); ok {
+			var slow review
+			if err := json.Unmarshal(body, &slow); err != nil || *fast != slow {
+				t.Errorf("%q: read as %+v, and by encoding/json as %+v, %v", body, fast, slow, err)
+			}
+		}
 		r, err := parseReview(body)
 		if err != nil {
 			return

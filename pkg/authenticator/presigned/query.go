@@ -101,19 +101,21 @@ func unescape(s string) (string, error) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, nil
 	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '%' {
-			if i+2 >= len(s) || unhex(s[i+1]) > 15 || unhex(s[i+2]) > 15 {
-				return "", malformed("bad % escape in query")
-			}
-			c = unhex(s[i+1])<<4 | unhex(s[i+2])
-			i += 2
+	var b strings.Builder
+	b.Grow(len(s))
+	for {
+		i := strings.IndexByte(s, '%')
+		if i < 0 {
+			b.WriteString(s)
+			return b.String(), nil
 		}
-		b = append(b, c)
+		if i+2 >= len(s) || unhex(s[i+1]) > 15 || unhex(s[i+2]) > 15 {
+			return "", malformed("bad % escape in query")
+		}
+		b.WriteString(s[:i])
+		b.WriteByte(unhex(s[i+1])<<4 | unhex(s[i+2]))
+		s = s[i+3:]
 	}
-	return string(b), nil
 }
 
 func unhex(c byte) byte {
@@ -283,31 +285,43 @@ func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Sec
 
 // encode puts the query together again.
 func (p *params) encode() string {
-	b := make([]byte, 0, p.size+32)
+	var b strings.Builder
+	b.Grow(p.size + 32)
 	for i := range p.n {
 		if i > 0 {
-			b = append(b, '&')
+			b.WriteByte('&')
 		}
 		k := p.order[i]
-		b = append(b, p.keys[k]...)
-		b = append(b, '=')
-		b = appendEscaped(b, p.values[k])
+		b.WriteString(p.keys[k])
+		b.WriteByte('=')
+		writeEscaped(&b, p.values[k])
 	}
-	return string(b)
+	return b.String()
 }
 
-// appendEscaped percent-encodes as SigV4 does: all but letters, digits and
+// writeEscaped percent-encodes as SigV4 does: all but letters, digits and
 // "-_.~".
-func appendEscaped(b []byte, s string) []byte {
+func writeEscaped(b *strings.Builder, s string) {
 	const digits = "0123456789ABCDEF"
+	plain := 0
 	for i := range len(s) {
 		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.', c == '~':
-			b = append(b, c)
-		default:
-			b = append(b, '%', digits[c>>4], digits[c&15])
+		if isUnreserved[c] {
+			continue
 		}
+		b.WriteString(s[plain:i])
+		b.WriteByte('%')
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&15])
+		plain = i + 1
 	}
-	return b
+	b.WriteString(s[plain:])
 }
+
+// isUnreserved marks the characters that stand for themselves in a query.
+var isUnreserved = func() (t [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~") {
+		t[c] = true
+	}
+	return t
+}()
