@@ -88,6 +88,7 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 			options := token.Options{
 				ClusterID:   c.record.ClusterID,
 				Region:      c.record.Region,
+				Audience:    c.audience(),
 				Credentials: aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
 				HTTPClient:  client,
 			}
@@ -143,6 +144,16 @@ func (c *localCluster) attempts(first []mapping.Entry) []attempt {
 		all = append(all, attempt{profile: StrangerProfile, arn: c.stranger(), kind: kind})
 	}
 	return all
+}
+
+// audience is what JWTs are made for: the cluster ID, unless the spec does not
+// take that.
+func (c *localCluster) audience() string {
+	audiences := c.spec.IAM.Spec.EffectiveAudiences(c.record.ClusterID)
+	if slices.Contains(audiences, c.record.ClusterID) {
+		return c.record.ClusterID
+	}
+	return audiences[0]
 }
 
 func (c *localCluster) tokenKinds() []login.TokenKind {

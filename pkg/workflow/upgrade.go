@@ -2,7 +2,6 @@ package workflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -36,13 +35,10 @@ type UpgradeResult struct {
 	Logins  []Login  `json:"logins,omitempty"`
 }
 
-// undoTimeout bounds the taking back of a failed change.
-const undoTimeout = 30 * time.Second
-
 // Upgrade makes a cluster's mappings and authenticator what the spec says: it
 // plans, shows the plan, guards it, carries it out, and proves it by logging in.
-// If the proof fails, or the command is interrupted, the mappings are put back.
-func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (*UpgradeResult, error) {
+// If the proof fails, or the command is interrupted, all of it is put back.
+func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (_ *UpgradeResult, err error) {
 	if err := requireLocal(s); err != nil {
 		return nil, err
 	}
@@ -68,6 +64,11 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	}
 	result := &UpgradeResult{Cluster: s.Name, DryRun: o.DryRun}
 	step := m.progress().Step
+	undo := &undoUpgrade{c: c}
+	if undo.wasRunning, err = local.Running(c.layout); err != nil {
+		return nil, err
+	}
+	defer func() { err = undo.after(ctx, err, o.DryRun) }()
 
 	var plan *mappingPlan
 	if err := step(ctx, "Compare the spec with the cluster", func(ctx context.Context) (string, error) {
@@ -89,7 +90,11 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	if o.DryRun {
 		return result, nil
 	}
-	changed, err := c.applyServer(ctx, step)
+	if err := undo.save(); err != nil {
+		return nil, err
+	}
+	undo.begun = true
+	changed, err := c.applyServer(ctx, undo)
 	if err != nil {
 		return nil, err
 	}
@@ -97,38 +102,28 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	if plan.empty {
 		return result, c.writeProfiles()
 	}
-	undo := func(context.Context) error { return nil }
-	err = step(ctx, "Change who may log in", func(ctx context.Context) (string, error) {
+	if err := step(ctx, "Change who may log in", func(ctx context.Context) (string, error) {
 		// Once the write has begun it must not be cut off half way: what it
 		// did has to be known to be undone.
 		applyCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		plan, undo, err = c.applyMappings(applyCtx, func(p *mappingPlan) error { return c.guard(p, o) })
+		plan, undo.mappings, err = c.applyMappings(applyCtx, func(p *mappingPlan) error { return c.guard(p, o) })
 		return fmt.Sprintf("%d changes", len(result.Changes)), err
-	})
-	if err == nil {
-		err = step(ctx, "Log in as who was changed", func(ctx context.Context) (string, error) {
-			result.Logins, err = c.proveChange(ctx, plan)
-			return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
-		})
+	}); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		// Only now: whoever could log in before still can if the change fails.
-		err = c.writeProfiles()
+	if err := step(ctx, "Log in as who was changed", func(ctx context.Context) (string, error) {
+		result.Logins, err = c.proveChange(ctx, plan)
+		return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
+	}); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		record.LastChange = &local.Change{At: m.now(), Command: "upgrade", Lines: limit(result.Changes)}
-		err = local.WriteRecord(c.layout, record)
+	// Only now: whoever could log in before still can if the change fails.
+	if err := c.writeProfiles(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		undoCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		if undoErr := undo(undoCtx); undoErr != nil {
-			return nil, errors.Join(err, fmt.Errorf("the mappings could not be put back, run the same command again: %w", undoErr))
-		}
-		return nil, fmt.Errorf("%w\nthe mappings are as they were before", err)
-	}
-	return result, nil
+	record.LastChange = &local.Change{At: m.now(), Command: "upgrade", Lines: limit(result.Changes)}
+	return result, local.WriteRecord(c.layout, record)
 }
 
 // wake brings the cluster's programs, keys and files up, as after a reboot, and
@@ -158,8 +153,8 @@ func (c *localCluster) wake(ctx context.Context) error {
 
 // applyServer brings everything but the mappings to what the spec says, and
 // tells whether that changed anything.
-func (c *localCluster) applyServer(ctx context.Context, step func(context.Context, string, func(context.Context) (string, error)) error) (changed bool, err error) {
-	err = step(ctx, "Bring the authenticator up to date", func(ctx context.Context) (string, error) {
+func (c *localCluster) applyServer(ctx context.Context, undo *undoUpgrade) (changed bool, err error) {
+	err = c.m.progress().Step(ctx, "Bring the authenticator up to date", func(ctx context.Context) (string, error) {
 		if err := c.ensureIdentities(ctx); err != nil {
 			return "", err
 		}
@@ -174,6 +169,7 @@ func (c *localCluster) applyServer(ctx context.Context, step func(context.Contex
 		if err != nil {
 			return "", err
 		}
+		undo.release = release.Action
 		if err := c.writeConfig(); err != nil {
 			return "", err
 		}
