@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/install"
