@@ -44,6 +44,10 @@ type bench struct {
 	window time.Duration
 	// cells are what logins has measured, for the tables and the plot.
 	cells []*cell
+	// lookup is what was measured of lookups, for the plot.
+	lookup []series
+	// Versions of what is measured, for the page.
+	capiamVersion, peerVersion string
 }
 
 func main() {
@@ -57,7 +61,10 @@ func run() (err error) {
 	bin := flag.String("bin", "bin", "directory with the programs to measure")
 	runs := flag.Int("runs", 5, "how often each is measured; the median counts")
 	only := flag.String("only", "", "measure only the groups whose name contains this")
-	window := flag.Duration("window", 600*time.Millisecond, "how long logins are measured for, each time")
+	window := flag.Duration("window", 400*time.Millisecond, "how long logins are measured for, each time")
+	docs := flag.String("docs", "", "write benchmarks.md and its plot into this directory")
+	capiamVersion := flag.String("version", "of this tree", "version of capiam, for the page")
+	peerVersion := flag.String("peer-version", "v0.7.18", "version of aws-iam-authenticator, for the page")
 	part := flag.String("part", "", "be one of this program's other processes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -68,7 +75,7 @@ func run() (err error) {
 	case "jwt":
 		return jwtMain(ctx, flag.Arg(0), os.Stdin, os.Stdout)
 	}
-	b := &bench{runs: *runs, window: *window, log: os.Stderr}
+	b := &bench{runs: *runs, window: *window, log: os.Stderr, capiamVersion: *capiamVersion, peerVersion: *peerVersion}
 	if b.bin, err = filepath.Abs(*bin); err != nil {
 		return err
 	}
@@ -86,6 +93,7 @@ func run() (err error) {
 		{"login", b.logins},
 		{"jwt", b.jwt},
 		{"start", b.starts},
+		{"lookup", b.lookups},
 	} {
 		if !strings.Contains(group.name, *only) {
 			continue
@@ -99,6 +107,11 @@ func run() (err error) {
 	}
 	if err := printRows(os.Stdout, rows); err != nil {
 		return err
+	}
+	if *docs != "" {
+		if err := b.writeDocs(*docs, rows); err != nil {
+			return err
+		}
 	}
 	if path := os.Getenv("BENCH_JSON"); path != "" {
 		data, err := json.MarshalIndent(rows, "", "  ")
@@ -115,7 +128,7 @@ func printRows(w io.Writer, rows []row) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(tab, "WHAT\tOURS\tPEER\tUNIT\tRATIO\tAIM\tPEER IS")
 	for _, r := range rows {
-		fmt.Fprintf(tab, "%s\t%.4g\t%.4g\t%s\t%.2f\t%s\t%s\n", r.Name, r.Ours, r.Peer, r.Unit, r.Ratio, r.aim, r.peer)
+		fmt.Fprintf(tab, "%s\t%.4g\t%.4g\t%s\t%.3g\t%s\t%s\n", r.Name, r.Ours, r.Peer, r.Unit, r.Ratio, r.aim, r.peer)
 	}
 	return tab.Flush()
 }
