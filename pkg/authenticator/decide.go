@@ -26,6 +26,9 @@ type NodeNames interface {
 
 // DeciderOptions are what a Decider works with.
 type DeciderOptions struct {
+	// RefusePresigned and RefuseJWT switch a kind of token off.
+	RefusePresigned, RefuseJWT bool
+
 	Presigned *presigned.Parser
 	STS       *stsclient.Client
 	JWT       *webidentity.Verifier
@@ -131,6 +134,9 @@ func (d *Decider) Verify(ctx context.Context, token string) (*identity.Identity,
 	case metrics.TokenOther:
 		return nil, reason.New(reason.NotOurs, "token has no "+presigned.Prefix+" prefix")
 	case metrics.TokenJWT:
+		if d.opts.RefuseJWT {
+			return nil, reason.New(reason.TokenKindOff, "this cluster takes no JWTs: server.tokens does not list jwt")
+		}
 		if len(token) > webidentity.MaxBytes {
 			return nil, reason.New(reason.Malformed, "JWT is longer than 16 KiB")
 		}
@@ -139,6 +145,9 @@ func (d *Decider) Verify(ctx context.Context, token string) (*identity.Identity,
 			id, err := d.opts.JWT.Verify(ctx, token[len(presigned.Prefix):])
 			return &id, err
 		})
+	}
+	if d.opts.RefusePresigned {
+		return nil, reason.New(reason.TokenKindOff, "this cluster takes JWTs only: server.tokens does not list presigned")
 	}
 	parsed, err := d.opts.Presigned.Parse(token, d.opts.Now())
 	if err != nil {

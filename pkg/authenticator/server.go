@@ -120,6 +120,7 @@ func New(opts Options) (*Server, error) {
 		names = s.ec2
 	}
 	s.decider = NewDecider(DeciderOptions{
+		RefusePresigned: !set.TakesPresigned(), RefuseJWT: !set.TakesJWT(),
 		Presigned: parser, STS: s.sts, JWT: s.jwt, Store: s.store, NodeNames: names, Metrics: s.metrics,
 		ReservedPrefixes: set.ReservedPrefixes, CacheTTL: set.TokenCacheTTL, CacheSize: set.TokenCacheSize, Now: opts.Now,
 	})

@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
@@ -29,6 +30,9 @@ func serverConfig(in Input) *config.File {
 		return f
 	}
 	f.Server.Region = s.AWSRegion
+	if !s.TakesPresigned() {
+		f.Server.Tokens = slices.Clone(s.Tokens)
+	}
 	if !s.TakesJWT() {
 		return f
 	}

@@ -47,6 +47,9 @@ type Server struct {
 	MapAccounts             []string         `yaml:"mapAccounts,omitempty"`
 	ReservedPrefixConfig    []ReservedPrefix `yaml:"reservedPrefixConfig,omitempty"`
 
+	// Tokens are the kinds of token that may log in: "presigned" and "jwt".
+	// Both if empty, though a JWT needs its issuer among TokenIssuers.
+	Tokens []string `yaml:"tokens,omitempty"`
 	// TokenIssuers switch logins by JWT on: no other issuer is ever asked for
 	// its keys.
 	TokenIssuers []TokenIssuer `yaml:"tokenIssuers,omitempty"`

@@ -164,6 +164,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 			})
 			s.ReservedPrefixConfig = append(s.ReservedPrefixConfig, r)
 		})},
+		"tokens": {"tokens", d.texts(&s.Tokens)},
 		"tokenissuers": {"tokenIssuers", d.list(func(n *yaml.Node, key string) {
 			var t TokenIssuer
 			d.object(n, key, fields{

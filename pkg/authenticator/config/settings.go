@@ -41,6 +41,8 @@ type Settings struct {
 	// ReservedPrefixes are username prefixes that are refused, by backend.
 	ReservedPrefixes map[string][]string
 
+	// Tokens are the kinds of token that may log in; all if empty.
+	Tokens         []string
 	TokenIssuers   []TokenIssuer
 	Audiences      []string
 	Region         string
@@ -53,6 +55,22 @@ type Settings struct {
 	SourceARN                   string
 	EC2DescribeInstancesQPS     int
 	EC2DescribeInstancesBurst   int
+}
+
+// Kinds of token.
+const (
+	TokenPresigned = "presigned"
+	TokenJWT       = "jwt"
+)
+
+// TakesPresigned tells whether presigned tokens may log in.
+func (s *Settings) TakesPresigned() bool {
+	return len(s.Tokens) == 0 || slices.Contains(s.Tokens, TokenPresigned)
+}
+
+// TakesJWT tells whether JWTs may log in, if their issuer is known.
+func (s *Settings) TakesJWT() bool {
+	return len(s.Tokens) == 0 || slices.Contains(s.Tokens, TokenJWT)
 }
 
 // Defaults returns the settings with nothing set: those of
@@ -106,6 +124,7 @@ func (s *Settings) Apply(f *File) {
 		}
 		s.ReservedPrefixes[r.BackendMode] = append(s.ReservedPrefixes[r.BackendMode], r.UsernamePrefixReserveList...)
 	}
+	s.Tokens = append(s.Tokens, v.Tokens...)
 	s.TokenIssuers = append(s.TokenIssuers, v.TokenIssuers...)
 	s.Audiences = append(s.Audiences, v.Audiences...)
 	set(&s.Region, v.Region)
@@ -227,6 +246,14 @@ func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
 }
 
 func (s *Settings) checkIssuers(fail func(key, format string, args ...any)) {
+	for _, kind := range s.Tokens {
+		if kind != TokenPresigned && kind != TokenJWT {
+			fail("server.tokens", "unknown kind %q (one of %s, %s)", kind, TokenPresigned, TokenJWT)
+		}
+	}
+	if !s.TakesPresigned() && len(s.TokenIssuers) == 0 {
+		fail("server.tokens", "takes JWTs only, and server.tokenIssuers is empty: nobody could log in")
+	}
 	seen := map[string]bool{}
 	for i, t := range s.TokenIssuers {
 		key := fmt.Sprintf("server.tokenIssuers[%d]", i)

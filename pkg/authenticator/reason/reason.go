@@ -24,6 +24,9 @@ const (
 	WrongPartition Code = "wrong_partition"
 	WrongCluster   Code = "wrong_cluster"
 
+	// TokenKindOff: the configuration does not take tokens of this kind.
+	TokenKindOff Code = "token_kind_off"
+
 	UnknownIssuer Code = "unknown_issuer"
 	UnknownKey    Code = "unknown_key"
 	BadSignature  Code = "bad_signature"
@@ -49,7 +52,7 @@ const (
 // All returns every code, for metrics that are to show a zero.
 func All() []Code {
 	return []Code{
-		OK, NotOurs, Malformed, Expired, ClockAhead, ClockBehind, WrongHost, WrongPartition, WrongCluster,
+		OK, NotOurs, Malformed, Expired, ClockAhead, ClockBehind, WrongHost, WrongPartition, WrongCluster, TokenKindOff,
 		UnknownIssuer, UnknownKey, BadSignature, WrongAudience, WrongAccount,
 		STSRefused, STSBadAnswer, STSThrottled, STSUnreachable,
 		IssuerUnreachable, EC2Unreachable, Overloaded, NotReady,
