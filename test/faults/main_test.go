@@ -1,0 +1,80 @@
+// Package faults_test breaks what can break around the authenticator, while
+// people log in through a real API server, and shows what docs/reliability.md
+// promises: who stays logged in, who is refused, how soon it heals.
+//
+// Each test has a control plane of its own (`capiam-local bare`), the
+// authenticator as a process of its own, and the simulated STS in the test.
+// The programs are taken from the directory in CAPIAM_BIN, which `make test`
+// sets. Nothing here reaches beyond the machine.
+package faults_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// binEnv names the directory with the programs under test.
+const binEnv = "CAPIAM_BIN"
+
+// patience bounds everything that is waited for. It is far more than anything
+// takes, so that a busy machine fails no test.
+const patience = 2 * time.Minute
+
+// pollEvery is how often something that is waited for is looked at.
+const pollEvery = 20 * time.Millisecond
+
+// planesAtOnce is as many control planes as two cores carry.
+var planesAtOnce = semaphore.NewWeighted(2)
+
+// programs returns the directory of the programs under test.
+func programs(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv(binEnv)
+	if bin == "" {
+		t.Skipf("%s does not say where the programs are: run by make test", binEnv)
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"capiam-local", "capiam-authenticator"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			t.Fatalf("%s: run by make test, which builds what is needed", err)
+		}
+	}
+	return bin
+}
+
+// eventually waits until ok says so, and returns how long that took.
+func eventually(t *testing.T, what string, ok func(ctx context.Context) bool) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	started := time.Now()
+	for !ok(ctx) {
+		if !pause(ctx, pollEvery) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+	return time.Since(started)
+}
+
+// pause waits, and tells whether ctx let it.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// milliseconds is for logs.
+func milliseconds(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
