@@ -47,7 +47,7 @@ archive is used when it is installed ("at download" in the table).`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := output.check(); err != nil && output.form != outputURI {
-				return fmt.Errorf("%w, or uri", err)
+				return fmt.Errorf("--output %q: want table, json, yaml or uri", output.form)
 			}
 			m, version, err := flags.manifest(cmd.Context(), s.err, &release.Downloader{})
 			if err != nil {

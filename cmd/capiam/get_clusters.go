@@ -35,7 +35,10 @@ is taken up by "capiam create cluster" with its spec.`,
 				return err
 			}
 			clusters, err := m.List(cmd.Context())
-			if len(clusters) == 0 && err == nil && output.form == outputTable {
+			if len(clusters) == 0 && err != nil {
+				return err
+			}
+			if len(clusters) == 0 && output.form == outputTable {
 				fmt.Fprintln(s.err, "There are no clusters on this machine; make one with: capiam create cluster -f FILE")
 				return nil
 			}

@@ -85,7 +85,7 @@ Kubernetes users, and writes the kubeconfig that users log in with.`,
 	cmd.SetErr(s.err)
 	cmd.SetUsageTemplate(usageTemplate(cmd))
 	cmd.SetFlagErrorFunc(flagError)
-	return group(cmd,
+	group(cmd,
 		newCreateCommand(s),
 		newUpgradeCommand(s),
 		newDeleteCommand(s),
@@ -96,4 +96,12 @@ Kubernetes users, and writes the kubeconfig that users log in with.`,
 		newTokenCommand(s),
 		newVersionCommand(s),
 	)
+	// Now, not when it runs, so that it is a group like the others.
+	cmd.InitDefaultCompletionCmd()
+	for _, c := range cmd.Commands() {
+		if c.Name() == "completion" {
+			group(c)
+		}
+	}
+	return cmd
 }
