@@ -16,6 +16,7 @@ import (
 
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/progress"
 	"github.com/capiam/capiam/pkg/provider/local"
 	"github.com/capiam/capiam/pkg/spec"
 )
@@ -83,6 +84,7 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		}
 		if undoErr := c.undoCreate(context.WithoutCancel(ctx), undoCreate{
 			fresh: fresh, begun: begun, wasRunning: wasRunning, retain: o.Retain, made: made,
+			interrupted: errors.Is(err, progress.ErrInterrupted),
 		}); undoErr != nil {
 			err = errors.Join(err, undoErr)
 		}
@@ -303,8 +305,9 @@ type undoCreate struct {
 	// fresh is true if there was no such cluster before, begun if anything of
 	// it was made, wasRunning if it ran already.
 	fresh, begun, wasRunning bool
-	// retain is true if the user wants to look at it.
-	retain bool
+	// retain is true if the user wants to look at it, interrupted if it was the
+	// user who stopped it.
+	retain, interrupted bool
 	// made are the directories that were not there before, the deepest first.
 	made []string
 }
@@ -334,7 +337,11 @@ func (c *localCluster) undoCreate(ctx context.Context, u undoCreate) error {
 		}
 		err := errors.Join(c.outputs.removeFiles(), local.Remove(c.layout))
 		removeEmpty(u.made)
-		return "", err
+		hint := ""
+		if !u.interrupted {
+			hint = "--retain keeps it, with its logs"
+		}
+		return hint, err
 	})
 }
 

@@ -23,7 +23,7 @@ func (s *Store) ChoosePorts(apiServer int) (Ports, error) {
 			return ports, fmt.Errorf("port %d is kept by local cluster %q; choose another for spec.apiServerPort, or leave it out", apiServer, owner)
 		}
 		if err := PortFree(apiServer); err != nil {
-			return ports, err
+			return ports, fmt.Errorf("%w; choose another for spec.apiServerPort, or leave it out", err)
 		}
 		ports.APIServer = apiServer
 		kept[apiServer] = ""

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -78,7 +76,7 @@ func Start(ctx context.Context, l Layout, p Programs) error {
 				child = &spawned{}
 				continue
 			}
-			return fmt.Errorf("the supervisor ended: %w%s", end, l.LogTail("capiam-local"))
+			return fmt.Errorf("the supervisor ended: %w%s", end, l.lastWords())
 		case <-ctx.Done():
 			// Nobody else could tell it to stop: it may not even have its
 			// lock yet.
@@ -171,7 +169,7 @@ func WaitReady(ctx context.Context, l Layout) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			if running, lockErr := Running(l); lockErr == nil && !running {
-				return fmt.Errorf("the control plane ended%s", l.LogTail("capiam-local"))
+				return fmt.Errorf("the control plane ended%s", l.lastWords())
 			}
 		}
 		select {
@@ -233,22 +231,4 @@ func Remove(l Layout) error {
 		return fmt.Errorf("remove cluster: %w", err)
 	}
 	return nil
-}
-
-// LogTail returns the last lines of a component's log, ready to stand at the
-// end of an error, or nothing if there are none.
-func (l Layout) LogTail(component string) string {
-	const lines, most = 5, 8 << 10
-	data, err := os.ReadFile(l.Log(component))
-	if err != nil || len(bytes.TrimSpace(data)) == 0 {
-		return ""
-	}
-	if len(data) > most {
-		data = data[len(data)-most:]
-	}
-	all := strings.Split(strings.TrimSpace(string(data)), "\n")
-	if len(all) > lines {
-		all = all[len(all)-lines:]
-	}
-	return "\nthe end of " + l.Log(component) + ":\n  " + strings.Join(all, "\n  ")
 }
