@@ -158,7 +158,7 @@ func TestClientRefuses(t *testing.T) {
 		"no override":   {[]string{"--bundles-override", bad + "x"}, "no such file"},
 		"mirror":        {[]string{"--kube-version", "1.36", "--mirror", "mirror"}, "mirror: want a URL"},
 		"no directory":  {[]string{"--kube-version", "1.36", "--os", "plan9"}, "--to"},
-		"argument":      {[]string{"now"}, "unknown command"},
+		"argument":      {[]string{"now"}, "takes no argument"},
 	} {
 		stdout, _, err := execute(t, newInstallClientCommand, test.args...)
 		if err == nil || !strings.Contains(err.Error(), test.want) || stdout != "" {

@@ -100,7 +100,7 @@ func TestGenerateManifestsRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no spec", nil, `"filename" not set`},
+		{"no spec", nil, "no spec file named"},
 		{"no such spec", []string{"-f", filepath.Join(dir, "none.yaml")}, "none.yaml"},
 		{"a file for a directory", []string{"-f", "-", "-o", file}, "directory"},
 		{"half a CA", []string{"-f", "-", "--ca-cert", file}, "ca-key"},

@@ -135,7 +135,7 @@ func TestTokenCommand(t *testing.T) {
 		want string
 	}{
 		"no cluster":         {nil, "cluster-id"},
-		"an argument":        {[]string{"-i", "c1", "c2"}, "unknown command"},
+		"an argument":        {[]string{"-i", "c1", "c2"}, "takes no argument"},
 		"audience alone":     {[]string{"-i", "c1", "--audience", "a"}, "--audience goes with --jwt"},
 		"algorithm":          {[]string{"-i", "c1", "--jwt", "--algorithm", "HS256"}, "RS256"},
 		"profile":            {[]string{"-i", "c1", "--profile", "nobody"}, "aws configure list-profiles"},
