@@ -138,7 +138,7 @@ func TestNewLeavesTheConfigAlone(t *testing.T) {
 	if err != nil || namespace != "kube-system" {
 		t.Errorf("helm's namespace %q, %v", namespace, err)
 	}
-	if time.Duration(i.poll) <= 0 {
+	if i.poll <= 0 {
 		t.Error("polls without a pause")
 	}
 }

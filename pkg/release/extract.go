@@ -125,7 +125,7 @@ func walkTar(archive io.Reader, limits Limits, each func(entry) error) error {
 	if err != nil {
 		return fmt.Errorf("it is not a tar.gz: %w", err)
 	}
-	defer plain.Close()
+	defer func() { _ = plain.Close() }()
 	bounded := &boundedReader{r: plain, left: limits.Unpacked}
 	var promised int64
 	for files := tar.NewReader(bounded); ; {

@@ -29,7 +29,7 @@ const (
 	EKSDDir     = "eks-d"
 )
 
-// TrustAnnotation, on a Release document, says how well its content is known:
+// TrustAnnotation on a Release document says how well its content is known:
 // "publisher", "fixture", "docs-page" or "derived" (release/sources/eksd.yaml).
 const TrustAnnotation = "capiam.dev/trust"
 

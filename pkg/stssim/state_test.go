@@ -17,7 +17,8 @@ func TestEnsureIsIdempotent(t *testing.T) {
 	alice := Identity{Profile: "alice", ARN: mustARN(t, "arn:aws:iam::111122223333:user/Alice")}
 	dev := Identity{Profile: "dev", ARN: mustARN(t, "arn:aws:iam::111122223333:role/Dev")}
 	for _, id := range []Identity{alice, dev} {
-		if *state.Ensure(id) != *state.Ensure(id) {
+		first, second := state.Ensure(id), state.Ensure(id)
+		if *first != *second {
 			t.Errorf("%s: different credentials the second time", id.Profile)
 		}
 	}

@@ -133,7 +133,10 @@ func TestPresignedTokenNamesItsOwner(t *testing.T) {
 				}
 				var out struct {
 					GetCallerIdentityResponse struct {
-						GetCallerIdentityResult struct{ Account, Arn, UserId string }
+						GetCallerIdentityResult struct {
+							Account, Arn string
+							UserID       string `json:"UserId"`
+						}
 					}
 				}
 				err = json.NewDecoder(res.Body).Decode(&out)
@@ -148,7 +151,7 @@ func TestPresignedTokenNamesItsOwner(t *testing.T) {
 					}
 					continue
 				}
-				if res.StatusCode != http.StatusOK || who.Arn != test.want || who.Account != account || who.UserId == "" {
+				if res.StatusCode != http.StatusOK || who.Arn != test.want || who.Account != account || who.UserID == "" {
 					t.Errorf("%s: %+v, want %s", res.Status, who, test.want)
 				}
 			}

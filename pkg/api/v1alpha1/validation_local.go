@@ -3,7 +3,7 @@ package v1alpha1
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 // Validate returns what is wrong with the object, defaults filled in.
@@ -27,7 +27,7 @@ func (c *LocalDatacenterConfig) Validate() []Problem {
 		switch {
 		case b.ClusterRole == "":
 			p.errorf(field+".clusterRole", "required")
-		case len(path.IsValidPathSegmentName(b.ClusterRole)) > 0:
+		case len(content.IsPathSegmentName(b.ClusterRole)) > 0:
 			p.errorf(field+".clusterRole", "%q: no ClusterRole can have that name", clip(b.ClusterRole))
 		}
 		if first, dup := seen[b]; dup && b.Group != "" && b.ClusterRole != "" {
