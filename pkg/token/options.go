@@ -43,10 +43,12 @@ type Options struct {
 	// Profile is one of the AWS configuration files; if empty AWS_PROFILE or
 	// the default decides.
 	Profile string
-	// Credentials take the place of the standard credential chain. With them
-	// and a Region, and no Profile, the environment and the AWS configuration
-	// files are not looked at.
+	// Credentials take the place of the standard credential chain.
 	Credentials aws.CredentialsProvider
+
+	// IgnoreEnvironment keeps the user's environment and AWS configuration
+	// files out of it: Region, Credentials and HTTPClient are all there is.
+	IgnoreEnvironment bool
 
 	// RoleARN is a role to assume before.
 	RoleARN string
@@ -110,6 +112,9 @@ func (o Options) check() error {
 	}
 	if strings.TrimSpace(o.ClusterID) != o.ClusterID {
 		return fmt.Errorf("cluster ID %q: begins or ends with white space", o.ClusterID)
+	}
+	if o.IgnoreEnvironment && (o.Credentials == nil || o.Region == "") {
+		return errors.New("neither region nor credentials may be left out when the environment is ignored")
 	}
 	for i := range len(o.ClusterID) {
 		// It travels in an HTTP header.

@@ -56,7 +56,7 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 // loadConfig is the AWS configuration of the user's files and environment, or,
 // if the options say all there is to say, theirs alone.
 func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
-	if o.Credentials != nil && o.Region != "" && o.Profile == "" {
+	if o.IgnoreEnvironment {
 		return aws.Config{Region: o.Region, Credentials: o.Credentials, HTTPClient: o.HTTPClient, Logger: logging.Nop{}}, nil
 	}
 	load := []func(*config.LoadOptions) error{

@@ -86,11 +86,13 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 		group.Go(func() error {
 			k := keys[a.profile]
 			options := token.Options{
-				ClusterID:   c.record.ClusterID,
-				Region:      c.record.Region,
-				Audience:    c.audience(),
-				Credentials: aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
-				HTTPClient:  client,
+				ClusterID: c.record.ClusterID,
+				Region:    c.record.Region,
+				Audience:  c.audience(),
+				// The user's own AWS settings have nothing to do with it.
+				IgnoreEnvironment: true,
+				Credentials:       aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
+				HTTPClient:        client,
 			}
 			want := expected(index, a, k)
 			result, asWanted, err := cluster.Until(ctx, a.kind, options, want.is)

@@ -75,7 +75,8 @@ func (b *bench) oneMapping(ctx context.Context, i int, clients kubernetes.Interf
 	k := answer.Credentials[0]
 	options := token.Options{
 		ClusterID: record.ClusterID, Region: record.Region,
-		Credentials: credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken),
+		IgnoreEnvironment: true,
+		Credentials:       credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken),
 	}
 	maps := clients.CoreV1().ConfigMaps(metav1.NamespaceSystem)
 	live, err := maps.Get(ctx, "aws-auth", metav1.GetOptions{})

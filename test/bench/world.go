@@ -126,8 +126,9 @@ func (w *world) options(i, n int) token.Options {
 	c := w.state.Ensure(identity(i, n))
 	return token.Options{
 		ClusterID: benchCluster, Region: benchRegion,
-		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
-		HTTPClient:  &http.Client{Transport: inProcess{stssim.New(w.state, stssim.Options{})}},
+		IgnoreEnvironment: true,
+		Credentials:       credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
+		HTTPClient:        &http.Client{Transport: inProcess{stssim.New(w.state, stssim.Options{})}},
 	}
 }
 
