@@ -26,7 +26,9 @@ refused.
 
 Entries of other writers in aws-auth stay, and are shown. A change that would leave
 nobody mapped to cluster-admin is refused. If the change fails, is interrupted, or
-the logins do not come out as they should, the mappings are put back.
+the logins do not come out as they should, everything is put back.
+
+With --dry-run the changes go to standard output, and nothing is changed.
 
 Exit status: 0 on success, also if there was nothing to do, 1 on failure, 124 on
 timeout.`,
@@ -49,11 +51,15 @@ timeout.`,
 			if err != nil {
 				return err
 			}
+			plan := s.err
+			if dryRun && output.form == outputTable {
+				plan = s.out // it is all there is to be had
+			}
 			ctx, cancel := flags.context(cmd)
 			defer cancel()
 			result, err := m.Upgrade(ctx, spec, workflow.UpgradeOptions{
 				DryRun: dryRun, AllowLockout: allowLockout,
-				Show: func(changes, foreign []string) { showPlan(s.err, changes, foreign) },
+				Show: func(changes, foreign []string) { showPlan(plan, changes, foreign) },
 			})
 			if err != nil {
 				return failed(ctx, err)
@@ -79,7 +85,7 @@ func showPlan(w io.Writer, changes, foreign []string) {
 
 func printUpgraded(w, progress io.Writer, r *workflow.UpgradeResult) error {
 	switch {
-	case r.DryRun && len(r.Changes) > 0:
+	case r.DryRun && len(r.Changes)+len(r.Authenticator) > 0:
 		fmt.Fprintln(progress, "Dry run: nothing was changed.")
 		return nil
 	case len(r.Changes) == 0 && !r.Changed:

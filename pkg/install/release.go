@@ -101,6 +101,31 @@ func (i *Installer) ensureRelease(ctx context.Context, o ReleaseOptions) (Releas
 	return result, err
 }
 
+// ReleaseIsCurrent tells whether EnsureRelease would find nothing to do. It
+// writes nothing.
+func (i *Installer) ReleaseIsCurrent(ctx context.Context, o ReleaseOptions) (bool, error) {
+	cfg, err := i.helm()
+	if err != nil {
+		return false, err
+	}
+	last, err := cfg.Releases.Last(render.ReleaseName)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return false, nil
+	}
+	same := false
+	if err == nil {
+		same, err = sameRelease(last, o)
+	}
+	var drifted []string
+	if err == nil && same {
+		drifted, err = i.drift(ctx, last)
+	}
+	if err != nil {
+		return false, fmt.Errorf("helm release %s/%s: %w", render.Namespace, render.ReleaseName, err)
+	}
+	return same && len(drifted) == 0, nil
+}
+
 // helm is Helm's configuration for one use.
 func (i *Installer) helm() (*action.Configuration, error) {
 	cfg := &action.Configuration{}

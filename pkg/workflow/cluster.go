@@ -79,6 +79,21 @@ func (c *localCluster) ensureIdentities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.learn(answer)
+	return nil
+}
+
+// previewIdentities is ensureIdentities without making anybody know them.
+func (c *localCluster) previewIdentities() error {
+	answer, err := local.PreviewSTS(c.layout, c.record, c.simulated())
+	if err != nil {
+		return err
+	}
+	c.learn(answer)
+	return nil
+}
+
+func (c *localCluster) learn(answer *local.IdentitiesResponse) {
 	c.credentials = answer.Credentials
 	c.issuers = []v1alpha1.TokenIssuer{}
 	for account, url := range answer.Issuers {
@@ -90,11 +105,11 @@ func (c *localCluster) ensureIdentities(ctx context.Context) error {
 		}
 		return 1
 	})
-	return nil
 }
 
 // render renders everything the cluster gets, from what is on disk, and writes
-// nothing. The token issuers are right once ensureIdentities has been called.
+// nothing. The token issuers are those of ensureIdentities or
+// previewIdentities.
 func (c *localCluster) render() error {
 	var missing error
 	read := func(path string) []byte {
@@ -154,18 +169,24 @@ func (c *localCluster) writeConfig() error {
 // refreshAuthenticator has the authenticator read its configuration anew, if it
 // was started with another one. It tells whether that was so.
 func (c *localCluster) refreshAuthenticator(ctx context.Context) (bool, error) {
-	control := local.NewControl(c.layout)
-	status, err := control.Status(ctx)
+	outdated, err := c.authenticatorOutdated(ctx)
+	if err != nil || !outdated {
+		return false, err
+	}
+	return true, local.NewControl(c.layout).RestartAuthenticator(ctx)
+}
+
+// authenticatorOutdated tells whether the authenticator was started with another
+// configuration than the one that was rendered.
+func (c *localCluster) authenticatorOutdated(ctx context.Context) (bool, error) {
+	status, err := local.NewControl(c.layout).Status(ctx)
 	if err != nil {
 		return false, err
 	}
-	for _, part := range status.Components {
-		// One that has not been started yet will read what is there now.
-		if part.Config != "" && part.Config != local.ConfigSum(c.config) {
-			return true, control.RestartAuthenticator(ctx)
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(status.Components, func(part local.ComponentStatus) bool {
+		// One that has not been started yet will read what is there then.
+		return part.Config != "" && part.Config != local.ConfigSum(c.config)
+	}), nil
 }
 
 // writeKubeconfigs writes the kubeconfigs of users and administrator.
@@ -202,6 +223,12 @@ func (c *localCluster) connect() (err error) {
 	return err
 }
 
+// release is the Helm release that was rendered.
+func (c *localCluster) release() (install.ReleaseOptions, error) {
+	chart, err := manifests.Chart()
+	return install.ReleaseOptions{Chart: chart, Values: c.rendered.Values}, err
+}
+
 // installRelease brings CRDs, Bundles and chart to what was rendered.
 func (c *localCluster) installRelease(ctx context.Context) (install.ReleaseResult, error) {
 	if err := c.connect(); err != nil {
@@ -215,11 +242,11 @@ func (c *localCluster) installRelease(ctx context.Context) (install.ReleaseResul
 			return install.ReleaseResult{}, err
 		}
 	}
-	chart, err := manifests.Chart()
+	release, err := c.release()
 	if err != nil {
 		return install.ReleaseResult{}, err
 	}
-	return c.installer.EnsureRelease(ctx, install.ReleaseOptions{Chart: chart, Values: c.rendered.Values})
+	return c.installer.EnsureRelease(ctx, release)
 }
 
 // notFound tells whether the error says that a cluster does not exist.

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,10 +29,13 @@ type UpgradeOptions struct {
 type UpgradeResult struct {
 	Cluster string `json:"cluster"`
 	// Changed is false if there was nothing to do, and nothing was written.
-	Changed bool     `json:"changed"`
-	DryRun  bool     `json:"dryRun,omitempty"`
-	Changes []string `json:"changes"`
-	Logins  []Login  `json:"logins,omitempty"`
+	Changed bool `json:"changed"`
+	DryRun  bool `json:"dryRun,omitempty"`
+	// Changes are those of who may log in, Authenticator those of the
+	// authenticator itself.
+	Changes       []string `json:"changes"`
+	Authenticator []string `json:"authenticator,omitempty"`
+	Logins        []Login  `json:"logins,omitempty"`
 }
 
 // Upgrade makes a cluster's mappings and authenticator what the spec says: it
@@ -74,6 +78,9 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 		if err := c.wake(ctx); err != nil {
 			return "", err
 		}
+		if result.Authenticator, err = c.planServer(ctx); err != nil {
+			return "", err
+		}
 		plan, err = c.planMappings(ctx)
 		return "", err
 	}); err != nil {
@@ -81,7 +88,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	}
 	result.Changes = plan.lines
 	if o.Show != nil {
-		o.Show(plan.lines, plan.foreign)
+		o.Show(append(slices.Clone(plan.lines), result.Authenticator...), plan.foreign)
 	}
 	if err := c.guard(plan, o); err != nil {
 		return nil, err
@@ -125,8 +132,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	return result, local.WriteRecord(c.layout, record)
 }
 
-// wake brings the cluster's programs, keys and files up, as after a reboot, and
-// renders the spec.
+// wake brings the cluster's programs and keys up, as after a reboot.
 func (c *localCluster) wake(ctx context.Context) error {
 	if _, err := local.EnsureKeys(c.layout, c.record, c.m.now); err != nil {
 		return err
@@ -147,7 +153,35 @@ func (c *localCluster) wake(ctx context.Context) error {
 	if err := local.WaitReady(ctx, c.layout); err != nil {
 		return err
 	}
-	return c.render()
+	return nil
+}
+
+// planServer says what applyServer would change of the authenticator, and writes
+// nothing.
+func (c *localCluster) planServer(ctx context.Context) ([]string, error) {
+	if err := c.previewIdentities(); err != nil {
+		return nil, err
+	}
+	if err := c.render(); err != nil {
+		return nil, err
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	release, err := c.release()
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	current, err := c.installer.ReleaseIsCurrent(ctx, release)
+	if err == nil && !current {
+		lines = append(lines, "~ the authenticator's Helm release")
+	}
+	outdated, configErr := c.authenticatorOutdated(ctx)
+	if configErr == nil && outdated {
+		lines = append(lines, "~ the authenticator's configuration, which restarts it")
+	}
+	return lines, errors.Join(err, configErr)
 }
 
 // applyServer brings everything but the mappings to what the spec says, and

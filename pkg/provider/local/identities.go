@@ -15,10 +15,7 @@ import (
 // it know the identities. It is for a cluster whose supervisor does not run; a
 // running one is asked through Control.
 func EnsureSTS(l Layout, record *Record, identities []Identity) (*IdentitiesResponse, error) {
-	state, err := stssim.Load(l.STS(), nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		state, err = stssim.NewState(stssim.StateOptions{Partition: record.Partition, Regions: []string{record.Region}})
-	}
+	state, err := loadSTS(l, record)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +30,24 @@ func EnsureSTS(l Layout, record *Record, identities []Identity) (*IdentitiesResp
 		return nil, err
 	}
 	return answer, state.Save(l.STS())
+}
+
+// PreviewSTS returns what EnsureSTS would, and writes nothing. What the simulated
+// STS does not know yet, credentials and issuers, will be different ones.
+func PreviewSTS(l Layout, record *Record, identities []Identity) (*IdentitiesResponse, error) {
+	state, err := loadSTS(l, record)
+	if err != nil {
+		return nil, err
+	}
+	return EnsureIdentities(state, identities)
+}
+
+func loadSTS(l Layout, record *Record) (*stssim.State, error) {
+	state, err := stssim.Load(l.STS(), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return stssim.NewState(stssim.StateOptions{Partition: record.Partition, Regions: []string{record.Region}})
+	}
+	return state, err
 }
 
 // EnsureIdentities makes the state know the identities, and returns their
