@@ -68,10 +68,14 @@ func TestClusterScripts(t *testing.T) {
 	})
 }
 
-// scriptCondition adds [root] to the conditions of scripts.
+// scriptCondition adds to the conditions of scripts: [root], and [mounts] for a
+// user who may mount file systems in a namespace of his own.
 func scriptCondition(name string) (bool, error) {
-	if name == "root" {
+	switch name {
+	case "root":
 		return os.Getuid() == 0, nil
+	case "mounts":
+		return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "test", "/mnt").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
