@@ -57,6 +57,7 @@ func (b *bench) writeDocs(dir string, rows []row) error {
 		"cpu":   func(c *cell, kind string) float64 { return c.of(kind, cpu) },
 		"p99":   func(c *cell, kind string) float64 { return c.of(kind, p99) },
 		"fresh": func(c *cell, kind string) string { return fmt.Sprintf("%.1f", c.of(kind, fresh)) },
+		"unit":  func(u string) string { return strings.NewReplacer("us", "µs", "1/s", "a second").Replace(u) },
 		"ratio": func(a, b float64) string { return fmt.Sprintf("%.2f", a/b) },
 	}).Parse(pageTemplate)
 	if err != nil {
@@ -102,7 +103,7 @@ func (b *bench) lookupLines() []line {
 // the ratio, "ours under 1 us" is of our own figure.
 func (r row) met() string {
 	var limit float64
-	ok := false
+	var ok bool
 	switch {
 	case strings.HasPrefix(r.aim, "at most"):
 		_, _ = fmt.Sscanf(r.aim, "at most %g", &limit)

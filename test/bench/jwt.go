@@ -67,18 +67,22 @@ func jwtMain(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		if ended := <-done; ended != nil {
+			fmt.Fprintln(os.Stderr, "bench: authenticator:", ended)
+		}
+	}()
 	select {
 	case err := <-done:
-		done <- err
+		done <- nil
 		return err
 	case addr := <-started:
 		idle, err := serveNothing(ctx, dir)
 		if err != nil {
 			return err
 		}
-		defer idle.Close()
-		return talk(in, out, [2]string{addr.String(), idle.Addr}, bareChecks)
+		return errors.Join(talk(in, out, [2]string{addr.String(), idle.Addr}, bareChecks), idle.Close())
 	}
 }
 
