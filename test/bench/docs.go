@@ -30,7 +30,7 @@ type page struct {
 // writeDocs writes benchmarks.md and its plot.
 func (b *bench) writeDocs(dir string, rows []row) error {
 	p := page{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Go: runtime.Version(),
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: b.machine, Go: runtime.Version(),
 		Capiam: b.capiamVersion, Peer: b.peerVersion, Runs: b.runs, Window: b.window, Cells: b.cells,
 	}
 	for _, r := range rows {
@@ -140,7 +140,7 @@ func machine() string {
 	}
 	load := ""
 	if l, err := os.ReadFile("/proc/loadavg"); err == nil && len(strings.Fields(string(l))) > 0 {
-		load = ", load average at the start " + strings.Fields(string(l))[0]
+		load = ", load average before the start " + strings.Fields(string(l))[0]
 	}
 	return fmt.Sprintf("%d cores (%s) of a shared virtual machine, %s%s", runtime.NumCPU(), model, runtime.GOOS, load)
 }

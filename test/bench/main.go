@@ -46,8 +46,8 @@ type bench struct {
 	cells []*cell
 	// lookup is what was measured of lookups, for the plot.
 	lookup []series
-	// Versions of what is measured, for the page.
-	capiamVersion, peerVersion string
+	// What is measured and on what, for the page.
+	capiamVersion, peerVersion, machine string
 }
 
 func main() {
@@ -75,7 +75,7 @@ func run() (err error) {
 	case "jwt":
 		return jwtMain(ctx, flag.Arg(0), os.Stdin, os.Stdout)
 	}
-	b := &bench{runs: *runs, window: *window, log: os.Stderr, capiamVersion: *capiamVersion, peerVersion: *peerVersion}
+	b := &bench{runs: *runs, window: *window, log: os.Stderr, capiamVersion: *capiamVersion, peerVersion: *peerVersion, machine: machine()}
 	if b.bin, err = filepath.Abs(*bin); err != nil {
 		return err
 	}
