@@ -6,8 +6,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Apply makes each object be as it is given, by server-side apply. Fields that
@@ -58,14 +60,40 @@ func (i *Installer) EnsureCRDs(ctx context.Context, crds []*unstructured.Unstruc
 		return err
 	}
 	for _, crd := range crds {
-		if err := i.waitEstablished(ctx, crd); err != nil {
+		err := i.waitEstablished(ctx, crd)
+		if err == nil {
+			err = i.waitDiscovered(ctx, crd)
+		}
+		if err != nil {
 			return fmt.Errorf("wait until %s is served: %w", describe(crd), err)
 		}
 	}
-	if len(crds) > 0 {
+	return nil
+}
+
+// waitDiscovered waits until the API server's discovery names the kind, which
+// may be some moments after it serves it.
+func (i *Installer) waitDiscovered(ctx context.Context, crd *unstructured.Unstructured) error {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	list, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	var versions []string
+	for _, item := range list {
+		if version, ok := item.(map[string]any); ok && version["served"] == true {
+			name, _ := version["name"].(string)
+			versions = append(versions, name)
+		}
+	}
+	for {
+		_, err := i.mapper.RESTMapping(schema.GroupKind{Group: group, Kind: kind}, versions...)
+		if !meta.IsNoMatchError(err) {
+			return err
+		}
+		if err := sleep(ctx, min(i.poll, establishedPoll)); err != nil {
+			return err
+		}
 		i.mapper.Reset()
 	}
-	return nil
 }
 
 func (i *Installer) waitEstablished(ctx context.Context, crd *unstructured.Unstructured) error {
