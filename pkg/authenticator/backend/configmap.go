@@ -63,6 +63,16 @@ type configMapState struct {
 	failure error
 }
 
+// resumed is the state once it is watched again: the failure is over, and what
+// was shown last counts as shown again.
+func (s configMapState) resumed() configMapState {
+	if s.failure != nil && s.version > 0 {
+		s.version++
+	}
+	s.failure = nil
+	return s
+}
+
 // NewConfigMap returns the backend.
 func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	if opts.Now == nil {
@@ -96,6 +106,7 @@ func (c *ConfigMap) Run(ctx context.Context) {
 				c.opts.Metrics.WatchFailed()
 				c.box.update(func(s configMapState) configMapState { s.failure = err; return s })
 			},
+			resumed: func() { c.box.update(configMapState.resumed) },
 		}
 		w.run(ctx)
 	})

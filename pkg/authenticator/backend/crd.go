@@ -56,6 +56,16 @@ type crdState struct {
 	failure error
 }
 
+// resumed is the state once it is watched again: the failure is over, and what
+// was shown last counts as shown again.
+func (s crdState) resumed() crdState {
+	if s.failure != nil && s.version > 0 {
+		s.version++
+	}
+	s.failure = nil
+	return s
+}
+
 // NewCRD returns the backend.
 func NewCRD(opts CRDOptions) *CRD {
 	if opts.Now == nil {
@@ -84,6 +94,7 @@ func (c *CRD) Run(ctx context.Context) {
 				c.opts.Metrics.WatchFailed()
 				c.box.update(func(s crdState) crdState { s.failure = err; return s })
 			},
+			resumed: func() { c.box.update(crdState.resumed) },
 		}
 		w.run(ctx)
 	})

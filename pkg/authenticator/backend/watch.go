@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -34,7 +35,17 @@ type watcher struct {
 	changed func(objects map[string]*unstructured.Unstructured)
 	// failed gets every failure to list or watch.
 	failed func(err error)
+	// resumed is called when a watch has begun. What it shows comes to changed,
+	// if it is anything new.
+	resumed func()
 }
+
+// errClosed is a watch that ended before it began.
+var errClosed = errors.New("the API server, or what is in front of it, closes the connection")
+
+// neverBegan is the type of watch that client-go returns in place of an error
+// when a connection is closed without an answer.
+var neverBegan = reflect.TypeOf(watch.NewEmptyWatch())
 
 // run follows until ctx ends.
 func (w *watcher) run(ctx context.Context) {
@@ -53,8 +64,14 @@ func (w *watcher) run(ctx context.Context) {
 			events, err := w.resource.Watch(ctx, o)
 			// An API server that cannot begin a watch with a list says so, and
 			// is asked for a list.
-			if err != nil && !(o.SendInitialEvents != nil && apierrors.IsInvalid(err)) {
+			switch {
+			case o.SendInitialEvents != nil && apierrors.IsInvalid(err):
+			case err != nil:
 				w.report(ctx, err)
+			case reflect.TypeOf(events) == neverBegan:
+				w.report(ctx, errClosed)
+			default:
+				w.resumed()
 			}
 			return events, err
 		},
