@@ -11,21 +11,24 @@ import (
 // link is the network between the authenticator and the API server. It can be
 // cut, or fall silent.
 type link struct {
-	listener net.Listener
-	target   string
-	running  sync.WaitGroup
+	t       *testing.T
+	addr    string
+	target  string
+	running sync.WaitGroup
 
-	mu    sync.Mutex
-	state linkState
-	pairs map[*pair]bool
+	mu       sync.Mutex
+	state    linkState
+	listener net.Listener // nil while connections are refused
+	pairs    map[*pair]bool
 }
 
 type linkState int
 
 const (
-	linkUp     linkState = iota
-	linkCut              // connections are closed at once
-	linkSilent           // connections are accepted, and nothing is ever heard
+	linkUp      linkState = iota
+	linkCut               // connections are closed at once, as by a load balancer
+	linkRefused           // there is nobody to connect to
+	linkSilent            // connections are accepted, and nothing is ever heard
 )
 
 // pair is a connection and its continuation.
@@ -37,21 +40,26 @@ type pair struct {
 // newLink returns a link to an address.
 func newLink(t *testing.T, target string) *link {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &link{listener: listener, target: target, pairs: map[*pair]bool{}}
-	l.running.Go(l.accept)
+	l := &link{t: t, addr: "127.0.0.1:0", target: target, pairs: map[*pair]bool{}}
+	l.open()
+	l.addr = l.listener.Addr().String()
 	t.Cleanup(func() {
-		listener.Close()
-		l.set(linkCut)
+		l.set(linkRefused)
 		l.running.Wait()
 	})
 	return l
 }
 
-func (l *link) addr() string { return l.listener.Addr().String() }
+// open starts listening.
+func (l *link) open() {
+	listener, err := net.Listen("tcp4", l.addr)
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	l.listener = listener
+	l.running.Go(func() { l.accept(listener) })
+}
 
 // set changes the link's state. What was open is closed or silent for ever:
 // when the link is up again, only new connections work.
@@ -59,9 +67,16 @@ func (l *link) set(state linkState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state = state
+	if state == linkRefused && l.listener != nil {
+		l.listener.Close()
+		l.listener = nil
+	}
+	if state != linkRefused && l.listener == nil {
+		l.open()
+	}
 	for p := range l.pairs {
 		switch state {
-		case linkCut:
+		case linkCut, linkRefused:
 			p.close()
 		case linkSilent:
 			p.silent.Store(true)
@@ -69,16 +84,16 @@ func (l *link) set(state linkState) {
 	}
 }
 
-func (l *link) accept() {
+func (l *link) accept(listener net.Listener) {
 	for {
-		conn, err := l.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		p := &pair{near: conn}
 		l.mu.Lock()
 		switch l.state {
-		case linkCut:
+		case linkCut, linkRefused:
 			l.mu.Unlock()
 			conn.Close()
 			continue

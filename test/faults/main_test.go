@@ -53,12 +53,18 @@ func programs(t *testing.T) string {
 // eventually waits until ok says so, and returns how long that took.
 func eventually(t *testing.T, what string, ok func(ctx context.Context) bool) time.Duration {
 	t.Helper()
+	return eventuallyElse(t, what, ok, func() string { return "" })
+}
+
+// eventuallyElse is eventually for what can say more of why it failed.
+func eventuallyElse(t *testing.T, what string, ok func(ctx context.Context) bool, why func() string) time.Duration {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	started := time.Now()
 	for !ok(ctx) {
 		if !pause(ctx, pollEvery) {
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s\n%s", patience, what, why())
 		}
 	}
 	return time.Since(started)

@@ -83,7 +83,7 @@ func (p *process) end() {
 	if !p.t.Failed() {
 		return
 	}
-	const most = 4 << 10
+	const most = 2 << 10
 	log, err := os.ReadFile(p.log)
 	if err != nil {
 		p.t.Log(err)
