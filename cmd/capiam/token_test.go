@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,34 +17,15 @@ import (
 )
 
 // tokenProcess runs "capiam token" in a process of its own, because net/http
-// reads HTTPS_PROXY only once in a process.
+// reads HTTPS_PROXY only once in a process. TestMain has put a capiam into PATH
+// that is this very program.
 func tokenProcess(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, append([]string{"-test.run=^TestTokenProcess$", "--"}, args...)...)
-	cmd.Env = append(os.Environ(), "CAPIAM_TEST_TOKEN_PROCESS=1")
+	cmd := exec.CommandContext(t.Context(), "capiam", append([]string{"token"}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err
-}
-
-// TestTokenProcess is tokenProcess's other end, and no test by itself.
-func TestTokenProcess(t *testing.T) {
-	if os.Getenv("CAPIAM_TEST_TOKEN_PROCESS") == "" {
-		t.Skip("runs only as the child of another test")
-	}
-	cmd := newTokenCommand(streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
-	cmd.SilenceUsage, cmd.SilenceErrors = true, true
-	cmd.SetArgs(flag.Args())
-	if err := cmd.ExecuteContext(t.Context()); err != nil {
-		fmt.Fprintf(os.Stderr, "error: %s\n", err)
-		os.Exit(exitFailure)
-	}
-	os.Exit(exitOK)
 }
 
 // TestTokenCommand goes the way kubectl goes: environment, profile, proxy.
