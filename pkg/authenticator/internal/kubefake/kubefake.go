@@ -115,11 +115,14 @@ func (s *Server) Delete(path string) {
 	s.changed = make(chan struct{})
 }
 
-// Get returns an object, or nil.
+// Get returns a copy of an object whose own fields may be set, or nil.
 func (s *Server) Get(path string) Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.objects[path]
+	if s.objects[path] == nil {
+		return nil
+	}
+	return cloneMap(s.objects[path])
 }
 
 // Under returns the objects whose path starts with a prefix.
