@@ -224,6 +224,25 @@ type fakeConn struct {
 
 func (c *fakeConn) Close() error { c.closed.Store(true); return nil }
 
+func TestConnectionsWithoutARequestGoFirst(t *testing.T) {
+	t.Parallel()
+	idle := newIdleConns(2)
+	served, first, second, third := &fakeConn{}, &fakeConn{}, &fakeConn{}, &fakeConn{}
+	idle.state(served, http.StateNew)
+	idle.state(served, http.StateActive)
+	idle.state(served, http.StateIdle)
+	for _, c := range []*fakeConn{first, second, third} {
+		idle.state(c, http.StateNew)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !(first.closed.Load() && second.closed.Load()) && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if served.closed.Load() || !first.closed.Load() || !second.closed.Load() || third.closed.Load() {
+		t.Errorf("closed: %v %v %v %v", served.closed.Load(), first.closed.Load(), second.closed.Load(), third.closed.Load())
+	}
+}
+
 func TestLongestIdleConnectionGoes(t *testing.T) {
 	t.Parallel()
 	idle := newIdleConns(2)
