@@ -64,7 +64,7 @@ type world struct {
 	kube    kubernetes.Interface
 	cluster login.Cluster
 	// sessions counts the sessions of roles: no two logins have the same token.
-	sessions *atomic.Int64
+	sessions atomic.Int64
 }
 
 // newWorld starts a control plane, maps the people of everybody, and starts the
@@ -88,18 +88,11 @@ func (w *world) step(name string, run func(t *testing.T)) {
 	})
 }
 
-// in is the world as a part of the test sees it that runs beside others.
-func (w *world) in(t *testing.T) *world {
-	part := *w
-	part.t = t
-	return &part
-}
-
 // newPlane starts a control plane with what the authenticator needs in it, but
 // no authenticator.
 func newPlane(t *testing.T) *world {
 	t.Helper()
-	w := &world{whole: t, t: t, bin: programs(t), sessions: &atomic.Int64{}}
+	w := &world{whole: t, t: t, bin: programs(t)}
 	if err := planesAtOnce.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
