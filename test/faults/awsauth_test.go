@@ -91,7 +91,7 @@ func TestAWSAuthDeleted(t *testing.T) {
 		logins.nobodyWasRefused(began)
 	})
 	w.step("grace time ends", func(t *testing.T) {
-		const grace = 8 * time.Second
+		const grace = 10 * time.Second
 		w.authenticator.stop()
 		w.startAuthenticator("--aws-auth-grace-period=" + grace.String())
 		steady := time.Now()
