@@ -166,7 +166,7 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		if err := c.waitRoles(ctx); err != nil {
 			return "", err
 		}
-		attempts := c.attempts(nil)
+		attempts := c.attempts()
 		result.Logins, err = c.prove(ctx, plan.after, attempts)
 		return fmt.Sprintf("%d logins as they should be", len(result.Logins)), err
 	}); err != nil {

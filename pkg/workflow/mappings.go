@@ -20,6 +20,8 @@ type mappingPlan struct {
 	// changed are the entries that are new or become different, removed those
 	// that go.
 	changed, removed []mapping.Entry
+	// addedAccounts and removedAccounts are those of mapAccounts.
+	addedAccounts, removedAccounts []string
 }
 
 // planMappings works out the change, and writes nothing.
@@ -82,12 +84,20 @@ func awsAuthPlan(p *mapping.Plan) *mappingPlan {
 		plan.foreign = append(plan.foreign, item.String())
 	}
 	for _, item := range p.Added {
+		if item.Account != "" {
+			plan.addedAccounts = append(plan.addedAccounts, item.Account)
+			continue
+		}
 		plan.changed = append(plan.changed, item.Entry)
 	}
 	for _, change := range p.Changed {
 		plan.changed = append(plan.changed, change.After)
 	}
 	for _, item := range p.Removed {
+		if item.Account != "" {
+			plan.removedAccounts = append(plan.removedAccounts, item.Account)
+			continue
+		}
 		plan.removed = append(plan.removed, item.Entry)
 	}
 	return plan

@@ -20,7 +20,6 @@ import (
 	"github.com/capiam/capiam/pkg/login"
 	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/provider/local"
-	"github.com/capiam/capiam/pkg/spec"
 	"github.com/capiam/capiam/pkg/token"
 )
 
@@ -29,7 +28,7 @@ const (
 	// for the authenticator to start and to see the mappings.
 	proveTimeout = 30 * time.Second
 	// mostLogins bounds how many identities are logged in as after one
-	// command. Those of the change come first.
+	// command.
 	mostLogins = 40
 	// loginsAtOnce is as much as two cores are kept busy with.
 	loginsAtOnce = 4
@@ -115,23 +114,10 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 	return logins, nil
 }
 
-// attempts are the logins for the spec's identities and the stranger, those of
-// the given entries first, with each kind of token the cluster takes.
-func (c *localCluster) attempts(first []mapping.Entry) []attempt {
-	ids := slices.Clone(c.identities)
-	isFirst := func(e mapping.Entry) bool {
-		return slices.ContainsFunc(first, func(f mapping.Entry) bool { return f.Equal(e) })
-	}
-	slices.SortStableFunc(ids, func(a, b spec.Identity) int {
-		switch fa, fb := isFirst(a.Entry), isFirst(b.Entry); {
-		case fa == fb:
-			return 0
-		case fa:
-			return -1
-		default:
-			return 1
-		}
-	})
+// attempts are the logins for the identities and the stranger, with each kind of
+// token the cluster takes.
+func (c *localCluster) attempts() []attempt {
+	ids := c.identities
 	if len(ids) > mostLogins {
 		c.m.progress().Note("logging in as %d of the %d identities", mostLogins, len(ids))
 		ids = ids[:mostLogins]

@@ -237,18 +237,24 @@ func (c *localCluster) guard(plan *mappingPlan, o UpgradeOptions) error {
 // proveChange logs in as the identities that were changed and as those that
 // were removed, the latter in vain.
 func (c *localCluster) proveChange(ctx context.Context, plan *mappingPlan) ([]Login, error) {
-	changed := map[string]bool{}
+	keys := map[string]bool{}
 	for _, e := range plan.changed {
-		changed[entryKey(e)] = true
+		keys[entryKey(e)] = true
 	}
-	var attempts []attempt
-	for _, a := range c.attempts(plan.changed) {
-		if a.profile == StrangerProfile || !changed[c.entryKeyOf(a)] {
-			continue
+	// The identities that were changed, whoever else stands in the spec.
+	c.identities = slices.DeleteFunc(slices.Clone(c.identities), func(id spec.Identity) bool {
+		if id.Section == spec.SectionMapAccounts {
+			return !slices.Contains(plan.addedAccounts, id.ARN.Account)
 		}
-		attempts = append(attempts, a)
+		return !keys[entryKey(id.Entry)]
+	})
+	var attempts []attempt
+	for _, a := range c.attempts() {
+		if a.profile != StrangerProfile {
+			attempts = append(attempts, a)
+		}
 	}
-	removed, err := c.removedIdentities(ctx, plan.removed)
+	removed, err := c.removedIdentities(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -273,30 +279,38 @@ func entryKey(e mapping.Entry) string {
 	return arn.Key().String()
 }
 
-// entryKeyOf is the key of the entry that an attempt's identity stands for.
-func (c *localCluster) entryKeyOf(a attempt) string {
-	for _, id := range c.identities {
-		if id.Name == a.profile {
-			return entryKey(id.Entry)
+// removedPrincipals are whom the entries and accounts that go were for, or, where
+// that is many, one of them.
+func (c *localCluster) removedPrincipals(plan *mappingPlan) []iam.ARN {
+	var arns []iam.ARN
+	for _, e := range plan.removed {
+		if e.SSO != nil {
+			// A permission set's role ends in 16 random digits.
+			arns = append(arns, iam.ARN{
+				Partition: c.record.Partition, Account: e.SSO.AccountID, Kind: iam.KindRole,
+				Path: "aws-reserved/sso.amazonaws.com/", Name: "AWSReservedSSO_" + e.SSO.PermissionSetName + "_0123456789abcdef",
+			})
+			continue
+		}
+		if arn, err := iam.ParseARN(e.ARN); err == nil { // else a damaged entry, and nobody to play
+			arns = append(arns, arn.Principal())
 		}
 	}
-	return ""
+	for _, account := range plan.removedAccounts {
+		arns = append(arns, iam.ARN{Partition: c.record.Partition, Account: account, Kind: iam.KindRole, Name: "account-" + account})
+	}
+	return arns
 }
 
-// removedIdentities makes the simulated STS play the principals of entries that
-// have gone, for a login that has to be refused.
-func (c *localCluster) removedIdentities(ctx context.Context, entries []mapping.Entry) ([]attempt, error) {
+// removedIdentities makes the simulated STS play principals that a plan takes
+// out, for a login that has to be refused.
+func (c *localCluster) removedIdentities(ctx context.Context, plan *mappingPlan) ([]attempt, error) {
 	var ids []local.Identity
 	var attempts []attempt
-	for i, e := range entries {
+	for i, arn := range c.removedPrincipals(plan) {
 		if len(attempts) == mostLogins {
 			break
 		}
-		arn, err := iam.ParseARN(e.ARN)
-		if err != nil {
-			continue // a permission set's or a damaged entry: nobody to play
-		}
-		arn = arn.Principal()
 		session := ""
 		if arn.Kind == iam.KindRole {
 			session = "capiam"

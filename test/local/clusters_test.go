@@ -124,6 +124,17 @@ func TestTwoClusters(t *testing.T) {
 			t.Errorf("clusters %+v", list.Items)
 		}
 	})
+	m.step("upgrade accounts and permission sets", func(t *testing.T) {
+		text := replace(t, fullText, `    - "123456789012"`, `    - "999988887777"`)
+		text = replace(t, text, "permissionSetName: PlatformEngineer", "permissionSetName: SiteReliability")
+		changed := full.upgrade(m.write("full.yaml", text))
+		wantLogins(t, changed.Logins, bothKinds(
+			"SiteReliability %s platform-engineer team:platform",
+			"capiam-example %s arn:aws:iam::999988887777:role/capiam-example",
+			"removed-AWSReservedSSO_PlatformEngineer_0123456789abcdef %s refused",
+			"removed-account-123456789012 %s refused")...)
+		full.wantUser(full.users(), "SiteReliability", "platform-engineer", "team:platform")
+	})
 	m.step("upgrade custom resources", func(t *testing.T) { testIdentityMappings(t, china) })
 	m.step("dry run of everything rendered", func(t *testing.T) { testDryRun(t, china) })
 	m.step("no secrets", func(t *testing.T) {
