@@ -59,7 +59,7 @@ func main() {
 
 func run() (err error) {
 	bin := flag.String("bin", "bin", "directory with the programs to measure")
-	runs := flag.Int("runs", 5, "how often each is measured; the median counts")
+	runs := flag.Int("runs", 3, "how often each is measured; the median counts")
 	only := flag.String("only", "", "measure only the groups whose name contains this")
 	window := flag.Duration("window", 400*time.Millisecond, "how long logins are measured for, each time")
 	docs := flag.String("docs", "", "write benchmarks.md and its plot into this directory")
