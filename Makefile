@@ -49,6 +49,23 @@ kubectl: ## Build bin/kubectl, for a machine that has none
 test: build kubectl test-tools ## Run all tests but the long end-to-end ones
 	CGO_ENABLED=1 CAPIAM_BIN=$(BIN) $(BIN)/gotestsum --format=pkgname-and-test-fails --packages='./...' -- -race -timeout=20m
 
+# Fuzzing instruments the tested packages and all they import, so the first run
+# compiles for a while.
+FUZZTIME ?= 3s
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (3s; 5m to look for something)
+	@set -e; for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' pkg cmd release | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir >$(BIN)/fuzz.log 2>&1 || { cat $(BIN)/fuzz.log; exit 1; }; \
+		done; \
+	done
+
+.PHONY: oracle
+oracle: $(BIN)/aws-iam-authenticator ## Run the conformance tables against aws-iam-authenticator itself
+	CAPIAM_ORACLE=$(BIN)/aws-iam-authenticator $(GO) test -count=1 -run Oracle ./pkg/authenticator/presigned
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters
 	$(BIN)/golangci-lint run ./...
