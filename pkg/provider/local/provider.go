@@ -70,13 +70,13 @@ func Start(ctx context.Context, l Layout, p Programs) error {
 			}
 		}
 		select {
-		case end := <-child.ended:
+		case <-child.ended:
 			// A command that was killed may have started one just before.
 			if running, err := Running(l); err == nil && running {
 				child = &spawned{}
 				continue
 			}
-			return fmt.Errorf("the supervisor ended: %w%s", end, l.lastWords())
+			return fmt.Errorf("the supervisor ended: %w%s", child.err, l.lastWords())
 		case <-ctx.Done():
 			// Nobody else could tell it to stop: it may not even have its
 			// lock yet.
@@ -111,8 +111,10 @@ func spawnChecked(l Layout, p Programs) (*spawned, error) {
 // that somebody else has.
 type spawned struct {
 	process *os.Process
-	// ended says that it ended, while this process still lives.
-	ended chan error
+	// ended is closed when it has ended, while this process still lives, and
+	// err says how.
+	ended chan struct{}
+	err   error
 }
 
 // stop ends the supervisor with all its parts, and waits for that.
@@ -147,13 +149,13 @@ func spawn(l Layout, p Programs) (*spawned, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
 	}
-	child := &spawned{process: cmd.Process, ended: make(chan error, 1)}
+	child := &spawned{process: cmd.Process, ended: make(chan struct{})}
 	go func() {
-		err := cmd.Wait()
-		if err == nil {
-			err = errors.New("with status 0")
+		child.err = cmd.Wait()
+		if child.err == nil {
+			child.err = errors.New("with status 0")
 		}
-		child.ended <- err
+		close(child.ended)
 	}()
 	return child, nil
 }
