@@ -71,7 +71,7 @@ func (c *cluster) files() snapshot {
 			switch {
 			case d.IsDir() && (path == c.layout.Etcd() || path == filepath.Dir(c.layout.Log(""))):
 				return filepath.SkipDir
-			case d.IsDir(), strings.HasSuffix(path, ".lock"), strings.HasSuffix(path, ".sock"), strings.HasSuffix(path, ".last-good.json"):
+			case d.IsDir(), strings.HasSuffix(path, ".lock"), strings.HasSuffix(path, ".sock"), strings.Contains(path, ".last-good.json"):
 				return nil
 			}
 			info, err := d.Info()
