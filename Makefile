@@ -84,8 +84,12 @@ cross: ## Compile the command line for every platform
 	done
 
 .PHONY: bench
-bench: build ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the figures
+bench: build test-tools ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the figures
 	$(GO) run ./test/bench -bin $(BIN)
+
+.PHONY: bench-docs
+bench-docs: build test-tools ## The same, and write docs/benchmarks.md with its plot
+	$(GO) run ./test/bench -bin $(BIN) -docs docs -version '$(COMMIT)'
 
 ##@ Generate
 
