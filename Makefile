@@ -84,11 +84,11 @@ cross: ## Compile the command line for every platform
 	done
 
 .PHONY: bench
-bench: build test-tools ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the figures
+bench: build bench-tools ## Measure capiam beside its peers; BENCH_JSON=FILE also writes the figures
 	$(GO) run ./test/bench -bin $(BIN)
 
 .PHONY: bench-docs
-bench-docs: build test-tools ## The same, and write docs/benchmarks.md with its plot
+bench-docs: build bench-tools ## The same, and write docs/benchmarks.md with its plot
 	$(GO) run ./test/bench -bin $(BIN) -docs docs -version '$(COMMIT)'
 
 ##@ Generate
@@ -144,6 +144,11 @@ $(BIN)/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 $(BIN)/aws-iam-authenticator: test/oracle/go.mod test/oracle/go.sum
 	@mkdir -p $(BIN)
 	cd test/oracle && $(GO) build -o $@ sigs.k8s.io/aws-iam-authenticator/cmd/aws-iam-authenticator
+
+# The original's own library, beside which lookups and reloads are measured.
+.PHONY: bench-tools
+bench-tools: $(BIN)/aws-iam-authenticator
+	cd test/oracle && $(GO) build -o $(BIN)/oracle-bench ./bench
 
 .PHONY: clean
 clean: ## Remove what the build made (not the clusters)
