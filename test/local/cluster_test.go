@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -211,14 +210,5 @@ func wantLogins(t *testing.T, got []workflow.Login, want ...string) {
 	slices.Sort(want)
 	if lines := loginsOf(got); !slices.Equal(lines, want) {
 		t.Errorf("logins:\n  %s\nwant:\n  %s", strings.Join(lines, "\n  "), strings.Join(want, "\n  "))
-	}
-}
-
-// longAgo makes the time of a file's last change one that cannot be now.
-func longAgo(t *testing.T, path string) {
-	t.Helper()
-	then := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-	if err := os.Chtimes(path, then, then); err != nil {
-		t.Fatal(err)
 	}
 }
