@@ -148,7 +148,7 @@ $(BIN)/aws-iam-authenticator: test/oracle/go.mod test/oracle/go.sum
 # The original's own library, beside which lookups and reloads are measured.
 .PHONY: bench-tools
 bench-tools: $(BIN)/aws-iam-authenticator
-	cd test/oracle && $(GO) build -o $(BIN)/oracle-bench ./bench
+	cd test/oracle/bench && $(GO) build -o $(BIN)/oracle-bench .
 
 .PHONY: clean
 clean: ## Remove what the build made (not the clusters)
