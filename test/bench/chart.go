@@ -83,7 +83,7 @@ func (c *chart) bars(heading, axis string, cells []*cell, figure func(sample) fl
 	var values []float64
 	for _, cell := range cells {
 		for _, kind := range allKinds {
-			values = append(values, cell.of(kind, figure))
+			values = append(values, 3*cell.of(kind, figure), cell.of(kind, figure)) // room for the label
 		}
 	}
 	top := c.y + 50
