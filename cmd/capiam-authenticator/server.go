@@ -53,6 +53,10 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			if err != nil {
 				return err
 			}
+			// Reading a large table leaves several times its size behind,
+			// which would stay with this process for good.
+			s.Mounted = mapping.Mappings{}
+			debug.FreeOSMemory()
 			return server.Run(cmd.Context())
 		},
 	}

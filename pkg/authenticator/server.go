@@ -110,6 +110,7 @@ func New(opts Options) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
+	set.Mounted = mapping.Mappings{} // the store has it
 	var names NodeNames
 	if set.Region != "" {
 		s.ec2 = ec2dns.New(ec2dns.Options{
