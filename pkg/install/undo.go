@@ -32,16 +32,20 @@ func (i *Installer) SnapshotAWSAuth(ctx context.Context) (*AWSAuthSnapshot, erro
 	return &AWSAuthSnapshot{configMap: live}, nil
 }
 
-// RestoreAWSAuth puts aws-auth back to what it was, note included. It is for
-// taking back a change that has just been made: whatever anybody else wrote in
-// between is gone with it.
-func (i *Installer) RestoreAWSAuth(ctx context.Context, s *AWSAuthSnapshot) error {
+// RestoreAWSAuth takes a change of aws-auth back that ApplyAWSAuth has just made,
+// given how it was before and after. If nobody has written to it since, it is
+// put back letter by letter, note included. Otherwise capiam's entries are
+// brought back to what they were, and what others wrote stays.
+func (i *Installer) RestoreAWSAuth(ctx context.Context, before, after *AWSAuthSnapshot) error {
+	s := before
 	maps := i.kube.CoreV1().ConfigMaps(render.Namespace)
 	fail := func(err error) error { return fmt.Errorf("restore %s as %s: %w", awsAuthName, FieldManager, err) }
 	live, err := maps.Get(ctx, render.AWSAuthName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && s.configMap == nil:
 		return nil
+	case err == nil && (after.configMap == nil || live.ResourceVersion != after.configMap.ResourceVersion):
+		return i.reapply(ctx, before)
 	case apierrors.IsNotFound(err):
 		fresh := s.configMap.DeepCopy()
 		fresh.ResourceVersion, fresh.UID = "", ""
@@ -67,6 +71,21 @@ func (i *Installer) RestoreAWSAuth(ctx context.Context, s *AWSAuthSnapshot) erro
 		return fail(err)
 	}
 	return nil
+}
+
+// reapply brings capiam's entries back to what a snapshot's note says.
+func (i *Installer) reapply(ctx context.Context, s *AWSAuthSnapshot) error {
+	var mappings mapping.Mappings
+	if s.configMap != nil {
+		table, _ := mapping.Parse(s.configMap.Data)
+		var err error
+		mappings, err = applied.Decode(s.configMap.Annotations[applied.Annotation], table.Mappings())
+		if err != nil {
+			return fmt.Errorf("restore %s: %w", awsAuthName, err)
+		}
+	}
+	_, _, err := i.ApplyAWSAuth(ctx, mappings, nil)
+	return err
 }
 
 // UndoIdentityMappings takes a plan back that EnsureIdentityMappings carried

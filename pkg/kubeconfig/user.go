@@ -45,6 +45,8 @@ type UserOptions struct {
 	Region string
 	// JWT asks for a JWT instead of a presigned token. Only ClientCapiam can.
 	JWT bool
+	// Audience is what the JWT is made for; the cluster ID if empty.
+	Audience string
 	// Env is added to the client's environment. It wins over what this
 	// package sets.
 	Env []EnvVar
@@ -100,6 +102,9 @@ func clientArgs(o UserOptions) ([]string, error) {
 		args := []string{"token", "-i", o.ClusterID}
 		if o.JWT {
 			args = append(args, "--jwt")
+			if o.Audience != "" && o.Audience != o.ClusterID {
+				args = append(args, "--audience", o.Audience)
+			}
 		}
 		return args, nil
 	case ClientAWS:

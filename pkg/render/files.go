@@ -80,6 +80,7 @@ func userKubeconfig(in Input) (*clientcmdapi.Config, error) {
 		ClusterID:   in.ClusterID,
 		Region:      s.AWSRegion,
 		JWT:         !s.TakesPresigned(),
+		Audience:    s.TokenAudience(in.ClusterID),
 		Env:         in.Client.Env,
 		InstallHint: hint,
 	})

@@ -69,7 +69,11 @@ func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingP
 	if err != nil {
 		return nil, undo, err
 	}
-	return awsAuthPlan(p), func(ctx context.Context) error { return c.installer.RestoreAWSAuth(ctx, before) }, nil
+	after, err := c.installer.SnapshotAWSAuth(ctx)
+	if err != nil {
+		after = &install.AWSAuthSnapshot{} // then entry by entry
+	}
+	return awsAuthPlan(p), func(ctx context.Context) error { return c.installer.RestoreAWSAuth(ctx, before, after) }, nil
 }
 
 func awsAuthPlan(p *mapping.Plan) *mappingPlan {

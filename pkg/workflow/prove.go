@@ -87,7 +87,7 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 			options := token.Options{
 				ClusterID: c.record.ClusterID,
 				Region:    c.record.Region,
-				Audience:  c.audience(),
+				Audience:  c.spec.IAM.Spec.TokenAudience(c.record.ClusterID),
 				// The user's own AWS settings have nothing to do with it.
 				IgnoreEnvironment: true,
 				Credentials:       aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
@@ -132,16 +132,6 @@ func (c *localCluster) attempts() []attempt {
 		all = append(all, attempt{profile: StrangerProfile, arn: c.stranger(), kind: kind})
 	}
 	return all
-}
-
-// audience is what JWTs are made for: the cluster ID, unless the spec does not
-// take that.
-func (c *localCluster) audience() string {
-	audiences := c.spec.IAM.Spec.EffectiveAudiences(c.record.ClusterID)
-	if slices.Contains(audiences, c.record.ClusterID) {
-		return c.record.ClusterID
-	}
-	return audiences[0]
 }
 
 func (c *localCluster) tokenKinds() []login.TokenKind {

@@ -146,7 +146,7 @@ func TestAudience(t *testing.T) {
 		if audiences != "" {
 			edits = []string{"  awsRegion", "  audiences: " + audiences + "\n  awsRegion"}
 		}
-		if got := testCluster(t, edits...).audience(); got != want {
+		if got := testCluster(t, edits...).spec.IAM.Spec.TokenAudience("id"); got != want {
 			t.Errorf("audiences %q: %s, want %s", audiences, got, want)
 		}
 	}

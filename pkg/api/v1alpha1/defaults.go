@@ -72,6 +72,16 @@ func (s *AWSIamConfigSpec) EffectiveAudiences(clusterID string) []string {
 	return []string{clusterID, "sts.amazonaws.com", "kubernetes"}
 }
 
+// TokenAudience is what users' JWTs are made for, given the cluster's ID: the ID
+// itself, unless the spec does not take that.
+func (s *AWSIamConfigSpec) TokenAudience(clusterID string) string {
+	audiences := s.EffectiveAudiences(clusterID)
+	if slices.Contains(audiences, clusterID) {
+		return clusterID
+	}
+	return audiences[0]
+}
+
 // SetDefaults fills in what is left out: the namespace, and group bindings that
 // let the groups capiam:edit and capiam:view do what their names say.
 func (c *LocalDatacenterConfig) SetDefaults() {
