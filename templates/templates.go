@@ -86,6 +86,9 @@ type NextStepsData struct {
 	// own are meant.
 	AWSConfigFile      string
 	AWSCredentialsFile string
+	// Environment is what else such a client needs: the way to a simulated
+	// STS.
+	Environment map[string]string
 }
 
 func execute(name string, data any) (string, error) {

@@ -90,6 +90,7 @@ func printCreated(w, progress io.Writer, file string, r *workflow.CreateResult) 
 		UserKubeconfig:  relative(r.UserKubeconfig),
 		AdminKubeconfig: relative(r.AdminKubeconfig),
 		AWSConfigFile:   relative(r.AWSConfig), AWSCredentialsFile: relative(r.AWSCredentials),
+		Environment: r.AWSEnvironment,
 	}
 	if file != "-" {
 		next.SpecFile = file

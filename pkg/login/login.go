@@ -126,6 +126,7 @@ type question struct {
 var questions = []question{
 	{"everything", authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"}},
 	{"edit workloads in all namespaces", authorizationv1.ResourceAttributes{Verb: "create", Group: "apps", Resource: "deployments"}},
+	{"edit workloads in namespace default", authorizationv1.ResourceAttributes{Verb: "create", Group: "apps", Resource: "deployments", Namespace: "default"}},
 	{"view workloads in all namespaces", authorizationv1.ResourceAttributes{Verb: "list", Resource: "pods"}},
 }
 

@@ -42,13 +42,13 @@ func CheckLockout(after Mappings, opts LockoutOptions) error {
 	}
 	index, _ := NewIndex([]Source{{Mappings: after}}, IndexOptions{Partition: partition})
 	if !index.anyInGroup(admins) {
-		return fmt.Errorf("%w: no entry has the group %s; keep one that has, or say that you mean it", ErrNoAdmin, strings.Join(admins, " or "))
+		return fmt.Errorf("%w: no entry has the group %s; keep one that has", ErrNoAdmin, strings.Join(admins, " or "))
 	}
 	if opts.Caller == (iam.ARN{}) {
 		return nil
 	}
 	if _, ok := index.Lookup(opts.Caller); !ok {
-		return fmt.Errorf("%w: no entry names %s; keep one that does, or say that you mean it", ErrCallerCutOff, opts.Caller.Principal().StripRolePath())
+		return fmt.Errorf("%w: no entry names %s; keep one that does", ErrCallerCutOff, opts.Caller.Principal().StripRolePath())
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type tlsValues struct {
 type groupBinding struct {
 	Group       string `json:"group"`
 	ClusterRole string `json:"clusterRole"`
+	Namespace   string `json:"namespace,omitempty"`
 }
 
 type toleration struct {

@@ -135,7 +135,7 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, s.IAM.Spec); diff != "" {
 		t.Errorf("AWSIamConfig:\n%s", diff)
 	}
-	bindings := []v1alpha1.GroupBinding{{Group: "capiam:edit", ClusterRole: "edit"}, {Group: "capiam:view", ClusterRole: "view"}}
+	bindings := []v1alpha1.GroupBinding{{Group: "capiam:edit", ClusterRole: "edit", Namespace: "default"}, {Group: "capiam:view", ClusterRole: "view"}}
 	if diff := cmp.Diff(bindings, s.Local.Spec.GroupBindings); diff != "" {
 		t.Errorf("group bindings:\n%s", diff)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,13 +139,14 @@ func (c *localCluster) render() error {
 			// where AWS's would be.
 			{Name: "AWS_CONFIG_FILE", Value: c.outputs.AWSConfig()},
 			{Name: "AWS_SHARED_CREDENTIALS_FILE", Value: c.outputs.AWSCredentials()},
-			{Name: "AWS_CA_BUNDLE", Value: c.layout.STSCA()},
-			{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
-			{Name: "HTTPS_PROXY", Value: c.record.STSProxyURL()},
 		}},
 	}
 	if missing != nil {
 		return missing
+	}
+	env := c.awsEnvironment()
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		in.Client.Env = append(in.Client.Env, kubeconfig.EnvVar{Name: name, Value: env[name]})
 	}
 	if c.spec.IAM.Spec.Client.Command == v1alpha1.ClientCapiam {
 		in.Client.Command = c.m.Program
@@ -158,6 +160,15 @@ func (c *localCluster) render() error {
 	}
 	c.config, err = config.Encode()
 	return err
+}
+
+// awsEnvironment leads AWS clients to the simulated STS where AWS's would be.
+func (c *localCluster) awsEnvironment() map[string]string {
+	return map[string]string{
+		"AWS_CA_BUNDLE":             c.layout.STSCA(),
+		"AWS_EC2_METADATA_DISABLED": "true",
+		"HTTPS_PROXY":               c.record.STSProxyURL(),
+	}
 }
 
 // writeConfig writes the authenticator's configuration file.

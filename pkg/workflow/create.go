@@ -40,6 +40,8 @@ type CreateResult struct {
 	AdminKubeconfig string `json:"adminKubeconfig"`
 	AWSConfig       string `json:"awsConfig"`
 	AWSCredentials  string `json:"awsCredentials"`
+	// AWSEnvironment is what AWS tools need to find the simulated STS.
+	AWSEnvironment map[string]string `json:"awsEnvironment"`
 	// Pending are changes of the mappings that the spec has and the cluster
 	// does not; create leaves them to upgrade.
 	Pending []string `json:"pending,omitempty"`
@@ -156,6 +158,10 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 		Cluster: s.Name, Resumed: !fresh, Server: c.record.APIServerURL(),
 		UserKubeconfig: c.outputs.User(), AdminKubeconfig: c.outputs.Admin(),
 		AWSConfig: c.outputs.AWSConfig(), AWSCredentials: c.outputs.AWSCredentials(),
+		AWSEnvironment: c.awsEnvironment(),
+	}
+	if err := c.checkAdmins(plan.after); err != nil {
+		m.progress().Warn("%v", err)
 	}
 	if c.complete() && !plan.empty {
 		result.Pending = plan.lines

@@ -194,6 +194,7 @@ func (c *localCluster) describeControlPlane(status *local.Status) Node {
 			detail += ", last error: " + part.LastError
 		}
 		n.Parts = append(n.Parts, Node{Name: part.Name, Ready: is(part.State == local.StateRunning), Detail: detail})
+		*n.Ready = *n.Ready && part.State == local.StateRunning
 	}
 	return n
 }
@@ -232,6 +233,14 @@ func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.
 	n.Detail = "backends " + strings.Join(c.record.BackendMode, ",")
 	if err != nil {
 		n.Detail += ", " + notReady(body, err)
+	}
+	// It goes on with what was good, and so is ready; but somebody has to
+	// mend what is not, or people will be shut out.
+	for line := range strings.Lines(body) {
+		if older, ok := strings.CutPrefix(strings.TrimSpace(line), "[+]"); ok && strings.Contains(older, "in force is something older") {
+			n.Ready = is(false)
+			n.Parts = append(n.Parts, Node{Name: older, Ready: is(false)})
+		}
 	}
 	return n
 }
@@ -314,8 +323,12 @@ func (c *localCluster) describeMappings(ctx context.Context) Node {
 	}
 	err := c.connect()
 	var entries []install.Mapping
+	var wrong []string
 	if err == nil {
 		entries, err = c.installer.Mappings(ctx, c.record.BackendMode)
+	}
+	if err == nil && slices.Contains(c.record.BackendMode, mapping.BackendEKSConfigMap) {
+		wrong, err = c.installer.CheckAWSAuth(ctx)
 	}
 	if err != nil {
 		n.Detail = err.Error()
@@ -329,7 +342,10 @@ func (c *localCluster) describeMappings(ctx context.Context) Node {
 			foreign++
 		}
 	}
-	n.Ready = is(true)
+	n.Ready = is(len(wrong) == 0)
+	for _, line := range wrong {
+		n.Parts = append(n.Parts, Node{Name: line, Ready: is(false)})
+	}
 	n.Detail = fmt.Sprintf("%d roles, %d users, %d accounts", count[mapping.MapRoles], count[mapping.MapUsers], count[mapping.MapAccounts])
 	if foreign > 0 {
 		n.Detail += fmt.Sprintf(", %d of them other writers'", foreign)

@@ -15,6 +15,12 @@ type mappingPlan struct {
 	lines   []string
 	foreign []string
 	empty   bool
+	// settings says that something besides the table changes, such as which
+	// groups are bound to cluster-admin.
+	settings bool
+	// broken says that the live table cannot be read in part, and so cannot be
+	// changed.
+	broken bool
 	// after is the table once the plan is carried out.
 	after mapping.Mappings
 	// changed are the entries that are new or become different, removed those
@@ -77,7 +83,7 @@ func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingP
 }
 
 func awsAuthPlan(p *mapping.Plan) *mappingPlan {
-	plan := &mappingPlan{empty: p.Empty(), after: p.After()}
+	plan := &mappingPlan{empty: p.Empty(), after: p.After(), broken: len(p.Broken) > 0}
 	for _, line := range p.Lines() {
 		// What stays is no change, and is told of apart.
 		if !strings.HasPrefix(line, "=") {

@@ -90,6 +90,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	if o.Show != nil {
 		o.Show(append(slices.Clone(plan.lines), result.Authenticator...), plan.foreign)
 	}
+	plan.settings = len(result.Authenticator) > 0
 	if err := c.guard(plan, o); err != nil {
 		return nil, err
 	}
@@ -218,20 +219,28 @@ func (c *localCluster) applyServer(ctx context.Context, undo *undoUpgrade) (chan
 
 // guard refuses a change that would lock everybody out.
 func (c *localCluster) guard(plan *mappingPlan, o UpgradeOptions) error {
-	if o.AllowLockout || plan.empty {
+	if o.AllowLockout || plan.empty && !plan.settings {
 		return nil
 	}
+	if plan.broken {
+		return nil // it has to be mended first, and says so itself
+	}
+	if err := c.checkAdmins(plan.after); err != nil {
+		return fmt.Errorf("%w; nothing was changed (--allow-lockout makes the change all the same)", err)
+	}
+	return nil
+}
+
+// checkAdmins returns an error if a table, with the spec's group bindings, leaves
+// nobody who may do everything.
+func (c *localCluster) checkAdmins(table mapping.Mappings) error {
 	admins := []string{"system:masters"}
 	for _, b := range c.spec.Local.Spec.GroupBindings {
-		if b.ClusterRole == "cluster-admin" {
+		if b.ClusterRole == "cluster-admin" && b.Namespace == "" {
 			admins = append(admins, b.Group)
 		}
 	}
-	err := mapping.CheckLockout(plan.after, mapping.LockoutOptions{AdminGroups: admins, Partition: c.record.Partition})
-	if err != nil {
-		return fmt.Errorf("%w; nothing was changed (--allow-lockout says that you mean it)", err)
-	}
-	return nil
+	return mapping.CheckLockout(table, mapping.LockoutOptions{AdminGroups: admins, Partition: c.record.Partition})
 }
 
 // proveChange logs in as the identities that were changed and as those that

@@ -213,6 +213,8 @@ func TestGuard(t *testing.T) {
 		{"nobody is left", mappingPlan{}, UpgradeOptions{}, false},
 		{"nobody is left, as meant", mappingPlan{}, UpgradeOptions{AllowLockout: true}, true},
 		{"nothing changes", mappingPlan{empty: true}, UpgradeOptions{}, true},
+		{"only the bindings change", mappingPlan{empty: true, settings: true}, UpgradeOptions{}, false},
+		{"a broken table is another matter", mappingPlan{broken: true}, UpgradeOptions{}, true},
 	} {
 		if err := c.guard(&test.plan, test.o); (err == nil) != test.ok {
 			t.Errorf("%s: %v", test.name, err)

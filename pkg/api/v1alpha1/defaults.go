@@ -83,7 +83,9 @@ func (s *AWSIamConfigSpec) TokenAudience(clusterID string) string {
 }
 
 // SetDefaults fills in what is left out: the namespace, and group bindings that
-// let the groups capiam:edit and capiam:view do what their names say.
+// let the groups capiam:edit and capiam:view do what their names say. Editing is
+// limited to the namespace default: in kube-system it would let its members
+// change who is an administrator.
 func (c *LocalDatacenterConfig) SetDefaults() {
 	if c.Namespace == "" {
 		c.Namespace = DefaultNamespace
@@ -91,7 +93,7 @@ func (c *LocalDatacenterConfig) SetDefaults() {
 	// An empty list is a choice, and stays.
 	if c.Spec.GroupBindings == nil {
 		c.Spec.GroupBindings = []GroupBinding{
-			{Group: "capiam:edit", ClusterRole: "edit"},
+			{Group: "capiam:edit", ClusterRole: "edit", Namespace: DefaultNamespace},
 			{Group: "capiam:view", ClusterRole: "view"},
 		}
 	}

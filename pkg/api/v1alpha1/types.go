@@ -241,13 +241,18 @@ type LocalDatacenterConfigSpec struct {
 	// chosen and kept if it is 0.
 	APIServerPort int `json:"apiServerPort,omitempty"`
 	// GroupBindings give groups that mappings name a ClusterRole, so that a
-	// fresh cluster has something to be allowed. Left out, capiam:edit and
-	// capiam:view are bound to edit and view; an empty list binds nothing.
+	// fresh cluster has something to be allowed. Left out, capiam:edit is
+	// bound to edit in the namespace default, and capiam:view to view in all;
+	// an empty list binds nothing.
 	GroupBindings []GroupBinding `json:"groupBindings,omitempty"`
 }
 
-// GroupBinding gives a group a ClusterRole in all namespaces.
+// GroupBinding gives a group a ClusterRole.
 type GroupBinding struct {
 	Group       string `json:"group,omitempty"`
 	ClusterRole string `json:"clusterRole,omitempty"`
+	// Namespace limits the binding to one that exists; all namespaces if
+	// empty. Whoever may write ConfigMaps or make tokens in kube-system can
+	// make himself an administrator, so edit belongs into a namespace.
+	Namespace string `json:"namespace,omitempty"`
 }

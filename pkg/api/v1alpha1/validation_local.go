@@ -30,6 +30,11 @@ func (c *LocalDatacenterConfig) Validate() []Problem {
 		case len(content.IsPathSegmentName(b.ClusterRole)) > 0:
 			p.errorf(field+".clusterRole", "%q: no ClusterRole can have that name", clip(b.ClusterRole))
 		}
+		if b.Namespace != "" {
+			if message := CheckObjectName(b.Namespace); message != "" {
+				p.errorf(field+".namespace", "%s", message)
+			}
+		}
 		if first, dup := seen[b]; dup && b.Group != "" && b.ClusterRole != "" {
 			p.errorf(field, "the same as spec.groupBindings[%d]: remove one", first)
 		} else {
