@@ -108,7 +108,7 @@ func TestTwoClusters(t *testing.T) {
 		full.wantUser(full.users(), "PlatformEngineer", "platform-engineer", "team:platform")
 		full.wantUser(full.users(), "capiam-example", "arn:aws:iam::123456789012:role/capiam-example")
 		full.wantUnauthorized(full.users(), "stranger")
-		full.wantPods(full.users(), "Deployer")
+		full.wantEditor(full.users(), "Deployer")
 		china.wantUser(china.users(), "Ops", "ops:capiam", "ops")
 		china.wantPods(china.users(), "Ops")
 		china.wantForbidden(china.users(), "guest")

@@ -59,10 +59,29 @@ func (c *cluster) wantForbidden(kubeconfig, profile string) {
 	}
 }
 
-// wantPods checks that a profile may list the pods.
+// wantPods checks that a profile may list the pods of all namespaces.
 func (c *cluster) wantPods(kubeconfig, profile string) {
 	c.m.t.Helper()
-	r := c.kubectl(kubeconfig, profile, "get", "pods", "-A")
+	c.wantPodsIn(kubeconfig, profile, "-A")
+}
+
+// wantEditor checks that a profile may work in the namespace default, and not
+// where it could make itself an administrator.
+func (c *cluster) wantEditor(kubeconfig, profile string) {
+	c.m.t.Helper()
+	c.wantPodsIn(kubeconfig, profile, "--namespace=default")
+	c.wantForbidden(kubeconfig, profile)
+	for _, args := range [][]string{{"get", "configmap", "aws-auth"}, {"get", "secrets"}, {"create", "token", "default"}} {
+		r := c.kubectl(kubeconfig, profile, append([]string{"--namespace=kube-system"}, args...)...)
+		if r.code == 0 || !strings.Contains(r.stderr, "forbidden") {
+			c.m.t.Errorf("profile %s: want 403: %s", profile, r)
+		}
+	}
+}
+
+func (c *cluster) wantPodsIn(kubeconfig, profile, where string) {
+	c.m.t.Helper()
+	r := c.kubectl(kubeconfig, profile, "get", "pods", where)
 	if r.code != 0 || !strings.Contains(r.stderr+r.stdout, "No resources found") {
 		c.m.t.Errorf("profile %s: want an empty list of pods: %s", profile, r)
 	}

@@ -112,7 +112,8 @@ func TestLife(t *testing.T) {
 func testCapiamClient(c *cluster) {
 	c.wantUser(c.users(), "Admin", "admin", "system:masters")
 	c.wantUser(c.users(), "viewer", "viewer", "capiam:view")
-	c.wantPods(c.users(), "Developer")
+	c.wantEditor(c.users(), "Developer")
+	c.wantPods(c.users(), "viewer")
 	c.wantForbidden(c.users(), "Auditor")
 	c.wantUnauthorized(c.users(), "stranger")
 	// A kubeconfig that is moved still works.
