@@ -254,10 +254,13 @@ func (c *localCluster) start(ctx context.Context, programs local.Programs) error
 	if err := local.Start(ctx, c.layout, programs); err != nil {
 		return err
 	}
-	if _, err := c.refreshAuthenticator(ctx); err != nil {
+	_, err := c.refreshAuthenticator(ctx)
+	// A control plane that cannot start takes the supervisor with it, maybe
+	// just while it was asked; why it has ended is what matters then.
+	if err := local.WaitReady(ctx, c.layout); err != nil {
 		return err
 	}
-	return local.WaitReady(ctx, c.layout)
+	return err
 }
 
 // mapFirst applies the mappings to a cluster that was never complete, and only
