@@ -118,6 +118,25 @@ func (f *releaseFlags) pushImages(ctx context.Context, w io.Writer, r assemble.R
 	return nil
 }
 
+// run assembles what the command makes, pushes its images if asked to, and
+// prints its files.
+func (f *releaseFlags) run(cmd *cobra.Command, build func(context.Context, assemble.Options) (assemble.Result, error)) (assemble.Result, error) {
+	if err := f.complete(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+		return assemble.Result{}, err
+	}
+	result, err := build(cmd.Context(), f.Options)
+	if err != nil {
+		return result, err
+	}
+	if err := f.pushImages(cmd.Context(), cmd.OutOrStdout(), result); err != nil {
+		return result, err
+	}
+	for _, name := range result.Files {
+		fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(f.Out, name))
+	}
+	return result, nil
+}
+
 func newReleaseCommand() *cobra.Command {
 	var (
 		flags  releaseFlags
@@ -128,21 +147,9 @@ func newReleaseCommand() *cobra.Command {
 		Short: "Make a release: archives, images, manifest, SBOM, checksums",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flags.complete(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+			result, err := flags.run(cmd, assemble.Release)
+			if err != nil || !record {
 				return err
-			}
-			result, err := assemble.Release(cmd.Context(), flags.Options)
-			if err != nil {
-				return err
-			}
-			if err := flags.pushImages(cmd.Context(), cmd.OutOrStdout(), result); err != nil {
-				return err
-			}
-			for _, name := range result.Files {
-				fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(flags.Out, name))
-			}
-			if !record {
-				return nil
 			}
 			return recordPublished(cmd.OutOrStdout(), flags.Options, result)
 		},
@@ -180,20 +187,8 @@ func newImageCommand() *cobra.Command {
 		Short: "Make the container images alone, and push them if asked to",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flags.complete(cmd.Context(), cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			result, err := assemble.Images(cmd.Context(), flags.Options)
-			if err != nil {
-				return err
-			}
-			if err := flags.pushImages(cmd.Context(), cmd.OutOrStdout(), result); err != nil {
-				return err
-			}
-			for _, name := range result.Files {
-				fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(flags.Out, name))
-			}
-			return nil
+			_, err := flags.run(cmd, assemble.Images)
+			return err
 		},
 	}
 	flags.register(cmd, "dist")
