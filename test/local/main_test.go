@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/capiam/capiam/test/isolate"
 )
 
 // binEnv names the directory with the programs under test.
@@ -20,7 +22,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(binEnv) == "" {
 		os.Exit(m.Run()) // every test says why it is skipped
 	}
-	code, isolated, why := isolate()
+	code, isolated, why := isolate.Run()
 	if isolated {
 		os.Exit(code)
 	}

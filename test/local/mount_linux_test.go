@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capiam/capiam/test/isolate"
 )
 
 // mountSmall puts a file system of so many pages on a directory, until the test
 // ends. Outside a mount namespace of its own, the test is skipped.
 func mountSmall(t *testing.T, dir string, pages int) {
 	t.Helper()
-	if os.Getenv(insideEnv) == "" {
+	if !isolate.Inside() {
 		t.Skip("no mount namespace")
 	}
 	size := fmt.Sprintf("size=%d", pages*os.Getpagesize())

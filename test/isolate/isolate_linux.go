@@ -1,4 +1,4 @@
-package local_test
+package isolate
 
 import (
 	"errors"
@@ -12,19 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideEnv is set for the copy of this program that runs in namespaces of its
-// own.
-const insideEnv = "CAPIAM_TEST_ISOLATED"
-
 // cannotIsolate is the exit status of a copy that could not set its namespace
 // up, and has run no test.
 const cannotIsolate = 70
 
-// isolate runs the tests in a copy of this program whose network has only
-// loopback, and whose mounts are its own. It returns the copy's exit status, or
-// why there is none. In the copy itself it only switches loopback on.
-func isolate() (code int, isolated bool, why string) {
-	if os.Getenv(insideEnv) != "" {
+// Run runs this program again, with the same arguments, in a copy whose network
+// has only loopback, and whose mounts are its own. It returns the copy's exit
+// status, or why there is none. In the copy itself it only switches loopback on.
+func Run() (code int, isolated bool, why string) {
+	if Inside() {
 		if err := loopbackUp(); err != nil {
 			fmt.Printf("not isolated: switch loopback on: %v\n", err)
 			os.Exit(cannotIsolate)
