@@ -71,10 +71,8 @@ func chartValues(in Input) (map[string]any, error) {
 	for _, t := range cluster.ControlPlaneConfiguration.Taints {
 		v.ExtraTolerations = append(v.ExtraTolerations, tolerate(t))
 	}
-	if in.Spec.Local != nil {
-		for _, b := range in.Spec.Local.Spec.GroupBindings {
-			v.GroupBindings = append(v.GroupBindings, groupBinding(b))
-		}
+	for _, b := range in.Spec.GroupBindings() {
+		v.GroupBindings = append(v.GroupBindings, groupBinding(b))
 	}
 	// Helm keeps values as JSON, and comparing them with what it has kept
 	// needs the same types.

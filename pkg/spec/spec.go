@@ -27,14 +27,39 @@ type Spec struct {
 	Namespace string
 
 	Cluster *v1alpha1.Cluster
-	IAM     *v1alpha1.AWSIamConfig
-	// Local is set if the cluster runs on this machine.
-	Local *v1alpha1.LocalDatacenterConfig
+	// IAM says who may log in. It is nil where the Cluster names no identity
+	// provider, which switches IAM authentication off; never on a local
+	// cluster.
+	IAM *v1alpha1.AWSIamConfig
+
+	// Of these, the one that says where the cluster runs is set.
+	Local      *v1alpha1.LocalDatacenterConfig
+	Docker     *v1alpha1.DockerDatacenterConfig
+	ClusterAPI *v1alpha1.ClusterAPIDatacenterConfig
+	// Objects are the API objects of other groups than capiam's that come with
+	// a ClusterAPIDatacenterConfig: those of the spec file and then those of
+	// the files that it names, in their order.
+	Objects []Object
 
 	// Warnings are what should be looked at and does not stop anything.
 	Warnings []Issue
 	// Raw is the file as it was read.
 	Raw []byte
+}
+
+// Object is an API object that capiam takes as it is.
+type Object struct {
+	// File is what issues call the file, and Line the line of it that Text
+	// starts on, from 1.
+	File string
+	Line int
+	// Text is the document with its comments, as it was written, without the
+	// markers around it.
+	Text []byte
+
+	// APIVersion, Kind and Name are never empty. Namespace is empty if none is
+	// written.
+	APIVersion, Kind, Namespace, Name string
 }
 
 // Load reads the spec file at path, or stdin if path is "-". A file that cannot
@@ -71,8 +96,25 @@ func Load(path string, stdin io.Reader) (*Spec, error) {
 	return Parse(name, data)
 }
 
+// GroupBindings returns the ClusterRoles that the spec gives to groups.
+func (s *Spec) GroupBindings() []v1alpha1.GroupBinding {
+	switch {
+	case s.Local != nil:
+		return s.Local.Spec.GroupBindings
+	case s.Docker != nil:
+		return s.Docker.Spec.GroupBindings
+	case s.ClusterAPI != nil:
+		return s.ClusterAPI.Spec.GroupBindings
+	default:
+		return nil
+	}
+}
+
 // Mappings returns who may log in: roles, then SSO roles, then users and
-// accounts, each in the spec's order.
+// accounts, each in the spec's order. It is empty if IAM is nil.
 func (s *Spec) Mappings() mapping.Mappings {
+	if s.IAM == nil {
+		return mapping.Mappings{}
+	}
 	return s.IAM.Mappings()
 }

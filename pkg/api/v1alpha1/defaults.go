@@ -17,6 +17,22 @@ func (c *Cluster) IsLocal() bool {
 	return c.Spec.DatacenterRef.Kind == LocalDatacenterConfigKind
 }
 
+// IsClusterAPI tells whether the cluster is made of Cluster API objects that the
+// user brings.
+func (c *Cluster) IsClusterAPI() bool {
+	return c.Spec.DatacenterRef.Kind == ClusterAPIDatacenterConfigKind
+}
+
+// IsDocker tells whether the cluster runs on machines of Cluster API's Docker
+// provider, from objects that capiam renders.
+func (c *Cluster) IsDocker() bool {
+	return c.Spec.DatacenterRef.Kind == DockerDatacenterConfigKind
+}
+
+// HasManagementCluster tells whether a management cluster with Cluster API
+// keeps the cluster.
+func (c *Cluster) HasManagementCluster() bool { return c.IsClusterAPI() || c.IsDocker() }
+
 // SetDefaults fills in what is left out: the namespace and, on a local cluster,
 // the Kubernetes version.
 func (c *Cluster) SetDefaults() {

@@ -247,6 +247,54 @@ type LocalDatacenterConfigSpec struct {
 	GroupBindings []GroupBinding `json:"groupBindings,omitempty"`
 }
 
+// ClusterAPIDatacenterConfig says that the cluster is one of Cluster API's, on
+// whatever infrastructure. Its objects stand in the spec file or in the files
+// named here, or are on the management cluster already.
+type ClusterAPIDatacenterConfig struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec ClusterAPIDatacenterConfigSpec `json:"spec,omitempty"`
+}
+
+// ClusterAPIDatacenterConfigSpec says which of a management cluster's clusters
+// is meant, and what it is made of.
+type ClusterAPIDatacenterConfigSpec struct {
+	// ClusterName is the name of Cluster API's Cluster; that of the spec's
+	// Cluster if empty.
+	ClusterName string `json:"clusterName,omitempty"`
+	// Namespace is that of Cluster API's Cluster on the management cluster. If
+	// empty, it is what that object has in the spec, or else the spec's own
+	// namespace.
+	Namespace string `json:"namespace,omitempty"`
+	// Files are further files with API objects, by their paths relative to the
+	// spec file's directory.
+	Files []string `json:"files,omitempty"`
+	// GroupBindings give groups that mappings name a ClusterRole; none if left
+	// out.
+	GroupBindings []GroupBinding `json:"groupBindings,omitempty"`
+}
+
+// DockerDatacenterConfig makes the cluster's machines with Cluster API's Docker
+// provider. Every field is optional.
+type DockerDatacenterConfig struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec DockerDatacenterConfigSpec `json:"spec,omitempty"`
+}
+
+// DockerDatacenterConfigSpec is what can be chosen about a cluster of the Docker
+// provider's; the shape of it stands in the Cluster.
+type DockerDatacenterConfigSpec struct {
+	// NodeImage is the image of every node, in place of the provider's own for
+	// the Kubernetes version.
+	NodeImage string `json:"nodeImage,omitempty"`
+	// GroupBindings give groups that mappings name a ClusterRole; none if left
+	// out.
+	GroupBindings []GroupBinding `json:"groupBindings,omitempty"`
+}
+
 // GroupBinding gives a group a ClusterRole.
 type GroupBinding struct {
 	Group       string `json:"group,omitempty"`
