@@ -39,10 +39,6 @@ const (
 	leafKeyFile  = "pki/key.pem"
 )
 
-// serverNames are what the API server may call the authenticator on its own
-// node.
-var serverNames = []string{"localhost", "127.0.0.1", "::1"}
-
 // Options say what to generate.
 type Options struct {
 	Spec *spec.Spec
@@ -100,14 +96,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 		r.NewCA = true
 	}
-	leaf := kept.leaf
-	if !kept.leafGood(ca, o.Now()) {
-		leaf, err = ca.WithClock(o.Now).Issue(pki.LeafOptions{
-			CommonName: render.ReleaseName, DNSNames: serverNames[:1], IPs: loopback(),
-		})
-		if err != nil {
-			return nil, err
-		}
+	leaf, _, err := ca.WithClock(o.Now).Keep(kept.leaf, pki.AuthenticatorLeaf())
+	if err != nil {
+		return nil, err
 	}
 	in := render.Input{
 		Spec:      o.Spec,

@@ -3,9 +3,7 @@ package generate
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"os"
-	"time"
 
 	"github.com/capiam/capiam/pkg/authenticator/config"
 	"github.com/capiam/capiam/pkg/pki"
@@ -65,24 +63,4 @@ func readKept(dir string) (kept, error) {
 		return k, wrapDir(dir, err)
 	}
 	return k, nil
-}
-
-// leafGood tells whether the certificate that was kept is the CA's and is not to
-// be renewed yet. A damaged one can be replaced: nobody trusts it by itself.
-func (k kept) leafGood(ca *pki.CA, now time.Time) bool {
-	if _, err := k.leaf.Certificate(); err != nil {
-		return false
-	}
-	cert, err := pki.Verify(k.leaf.CertPEM, ca.CertPEM, serverNames, now)
-	return err == nil && now.Before(pki.RenewAt(cert))
-}
-
-func loopback() []net.IP {
-	var ips []net.IP
-	for _, name := range serverNames {
-		if ip := net.ParseIP(name); ip != nil {
-			ips = append(ips, ip)
-		}
-	}
-	return ips
 }

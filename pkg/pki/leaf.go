@@ -27,6 +27,16 @@ type LeafOptions struct {
 	Lifetime time.Duration
 }
 
+// AuthenticatorLeaf is what the authenticator's certificate has to be: for every
+// name by which an API server may call the one on its own node.
+func AuthenticatorLeaf() LeafOptions {
+	return LeafOptions{
+		CommonName: "aws-iam-authenticator",
+		DNSNames:   []string{"localhost"},
+		IPs:        []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+}
+
 // Issue makes a key and signs a leaf certificate for it. It is an error if the
 // CA has expired or may not vouch for one of the names.
 func (c *CA) Issue(o LeafOptions) (KeyPair, error) {
@@ -35,6 +45,40 @@ func (c *CA) Issue(o LeafOptions) (KeyPair, error) {
 		return KeyPair{}, fmt.Errorf("issue certificate %q: %w", o.CommonName, err)
 	}
 	return pair, nil
+}
+
+// Keep returns the pair that is there, if it is good: whole, the CA's, for every
+// name of the options, valid, and not due to be renewed. Otherwise it issues a
+// new one and tells so. A damaged pair can be replaced: nobody trusts it by
+// itself.
+func (c *CA) Keep(pair KeyPair, o LeafOptions) (_ KeyPair, renewed bool, err error) {
+	if c.good(pair, o) {
+		return pair, false, nil
+	}
+	pair, err = c.Issue(o)
+	return pair, err == nil, err
+}
+
+func (c *CA) good(pair KeyPair, o LeafOptions) bool {
+	if _, err := pair.Certificate(); err != nil {
+		return false
+	}
+	cert, err := ParseCert(pair.CertPEM)
+	at := c.now()
+	if err != nil || chains(cert, c.Cert, at) != nil || !at.Before(RenewAt(cert)) {
+		return false
+	}
+	for _, name := range o.DNSNames {
+		if cert.VerifyHostname(name) != nil {
+			return false
+		}
+	}
+	for _, ip := range o.IPs {
+		if cert.VerifyHostname(ip.String()) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *CA) issue(o LeafOptions) (KeyPair, error) {

@@ -285,3 +285,45 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ca := newCA(t, CAOptions{CommonName: "ca", Now: at(noon)})
+	good, renewed, err := ca.Keep(KeyPair{}, AuthenticatorLeaf())
+	if err != nil || !renewed {
+		t.Fatalf("renewed %v, %v", renewed, err)
+	}
+	other, err := newCA(t, CAOptions{CommonName: "ca", Now: at(noon)}).Issue(AuthenticatorLeaf())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := AuthenticatorLeaf()
+	old.IPs = old.IPs[:1]
+	narrow, err := ca.Issue(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		pair    KeyPair
+		at      time.Time
+		renewed bool
+	}{
+		{"good", good, noon, false},
+		{"nearly due", good, noon.Add(240 * 24 * time.Hour), false},
+		{"due", good, noon.Add(250 * 24 * time.Hour), true},
+		{"another CA's of the same name", other, noon, true},
+		{"lacks a name", narrow, noon, true},
+		{"another key", KeyPair{CertPEM: good.CertPEM, KeyPEM: narrow.KeyPEM}, noon, true},
+		{"damaged", KeyPair{CertPEM: []byte("no"), KeyPEM: good.KeyPEM}, noon, true},
+	} {
+		pair, renewed, err := ca.WithClock(at(tt.at)).Keep(tt.pair, AuthenticatorLeaf())
+		if err != nil || renewed != tt.renewed {
+			t.Errorf("%s: renewed %v, %v", tt.name, renewed, err)
+		}
+		if _, err := Verify(pair.CertPEM, ca.CertPEM, []string{"localhost", "127.0.0.1", "::1"}, tt.at); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

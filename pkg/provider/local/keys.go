@@ -1,7 +1,6 @@
 package local
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,9 +18,6 @@ import (
 // API server: the service account its pods have, so that the same RBAC rules
 // bind it.
 const AuthenticatorUser = "system:serviceaccount:kube-system:aws-iam-authenticator"
-
-// webhookNames are the names the API server calls the authenticator by.
-var webhookNames = []string{"localhost", "127.0.0.1"}
 
 // clientCert is a client of the API server, with the kubeconfig it is given.
 type clientCert struct {
@@ -64,15 +60,10 @@ func EnsureKeys(l Layout, record *Record, now func() time.Time) (changed bool, e
 		DNSNames:   []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
 		IPs:        []net.IP{net.IPv4(127, 0, 0, 1)},
 		Usages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, []string{"localhost", "127.0.0.1"}, now, write); err != nil {
+	}, write); err != nil {
 		return changed, err
 	}
-	if err := ensureLeaf(webhookCA, l.Authenticator("cert.pem"), l.Authenticator("key.pem"), pki.LeafOptions{
-		CommonName: "aws-iam-authenticator",
-		DNSNames:   []string{"localhost"},
-		IPs:        []net.IP{net.IPv4(127, 0, 0, 1)},
-		Usages:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, webhookNames, now, write); err != nil {
+	if err := ensureLeaf(webhookCA, l.Authenticator("cert.pem"), l.Authenticator("key.pem"), pki.AuthenticatorLeaf(), write); err != nil {
 		return changed, err
 	}
 	// Service account tokens are signed with a key of their own, and checked
@@ -93,7 +84,7 @@ func EnsureKeys(l Layout, record *Record, now func() time.Time) (changed bool, e
 			CommonName: client.user, Organization: client.groups,
 			Usages:   []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 			Lifetime: pki.DefaultCALifetime - 24*time.Hour,
-		}, nil, now, write); err != nil {
+		}, write); err != nil {
 			return changed, err
 		}
 		if client.kubeconfig == "" {
@@ -153,40 +144,19 @@ func ensureCA(base, name string, now func() time.Time, write func(string, []byte
 	return ca.WithClock(now), nil
 }
 
-// ensureLeaf keeps a certificate that the CA signed, that holds the names and
-// that is not due for renewal; else it issues a new one.
-func ensureLeaf(ca *pki.CA, certPath, keyPath string, o pki.LeafOptions, names []string, now func() time.Time, write func(string, []byte) error) error {
-	if leafIsGood(ca, certPath, keyPath, names, now()) {
-		return nil
+// ensureLeaf keeps a certificate that is good, or writes a new one.
+func ensureLeaf(ca *pki.CA, certPath, keyPath string, o pki.LeafOptions, write func(string, []byte) error) error {
+	cert, certErr := os.ReadFile(certPath)
+	key, keyErr := os.ReadFile(keyPath)
+	if err := errors.Join(certErr, keyErr); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	pair, err := ca.Issue(o)
-	if err != nil {
+	pair, renewed, err := ca.Keep(pki.KeyPair{CertPEM: cert, KeyPEM: key}, o)
+	if err != nil || !renewed {
 		return err
 	}
 	if err := write(keyPath, pair.KeyPEM); err != nil {
 		return err
 	}
 	return write(certPath, pair.CertPEM)
-}
-
-// leafIsGood tells whether a certificate and its key are there, belong together,
-// are the CA's, hold the names and are not due for renewal.
-func leafIsGood(ca *pki.CA, certPath, keyPath string, names []string, at time.Time) bool {
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
-		return false
-	}
-	cert := pair.Leaf
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.Cert)
-	_, err = cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if err != nil || !at.Before(pki.RenewAt(cert)) {
-		return false
-	}
-	for _, name := range names {
-		if cert.VerifyHostname(name) != nil {
-			return false
-		}
-	}
-	return true
 }
