@@ -34,6 +34,24 @@ type claims struct {
 	} `json:"https://sts.amazonaws.com/"`
 }
 
+// read reads a header.
+func (h *header) read(raw []byte) error {
+	if scanHeader(raw, h) {
+		return nil
+	}
+	*h = header{}
+	return json.Unmarshal(raw, h)
+}
+
+// read reads claims.
+func (c *claims) read(raw []byte) error {
+	if scanClaims(raw, c) {
+		return nil
+	}
+	*c = claims{}
+	return json.Unmarshal(raw, c)
+}
+
 // audiences is a string or a list of strings.
 type audiences []string
 
@@ -94,7 +112,7 @@ func parse(token string) (*parts, error) {
 	c, s, _ := strings.Cut(rest, ".")
 	var p parts
 	raw, err := decode(h)
-	if err != nil || json.Unmarshal(raw, &p.header) != nil {
+	if err != nil || p.header.read(raw) != nil {
 		return nil, malformed("JWT's header is not base64url of JSON")
 	}
 	if p.header.Crit != nil {
@@ -106,7 +124,7 @@ func parse(token string) (*parts, error) {
 	if p.header.Kid == "" || len(p.header.Kid) > 256 {
 		return nil, malformed("JWT names no key (kid)")
 	}
-	if raw, err = decode(c); err != nil || json.Unmarshal(raw, &p.claims) != nil {
+	if raw, err = decode(c); err != nil || p.claims.read(raw) != nil {
 		return nil, malformed("JWT's claims are not base64url of JSON of the expected form")
 	}
 	if p.signature, err = decode(s); err != nil || len(p.signature) == 0 {
