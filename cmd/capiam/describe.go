@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/capiam/capiam/pkg/workflow"
+	"github.com/capiam/capiam/pkg/tree"
 )
 
 func newDescribeCommand(s streams) *cobra.Command {
@@ -58,7 +58,7 @@ Exit status: 0 if everything is ready, 1 otherwise.`,
 
 // printNode prints a part of a tree and what is below it. The first prefix is
 // for the part's own line, the other for the lines below.
-func printNode(w io.Writer, first, rest string, n workflow.Node) {
+func printNode(w io.Writer, first, rest string, n tree.Node) {
 	mark := ""
 	if n.Ready != nil {
 		mark = "✗ "

@@ -16,7 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/capiam/capiam/pkg/provider/local"
-	"github.com/capiam/capiam/pkg/workflow"
+	"github.com/capiam/capiam/pkg/tree"
 )
 
 // patience bounds whatever a script waits for, on a machine that has other
@@ -96,7 +96,7 @@ func cmdReboot(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: reboot cluster")
 	}
 	ts.Check(ts.Exec("capiam", "describe", "cluster", args[0], "-o", "json"))
-	var tree workflow.Node
+	var tree tree.Node
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &tree))
 	match := regexp.MustCompile(`pid (\d+)`).FindStringSubmatch(tree.Parts[0].Parts[0].Detail)
 	if match == nil {

@@ -3,17 +3,15 @@ package workflow
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/capiam/capiam/manifests"
+	"k8s.io/client-go/rest"
+
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
 	"github.com/capiam/capiam/pkg/atomicfile"
-	"github.com/capiam/capiam/pkg/install"
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/local"
@@ -31,8 +29,8 @@ const strangerAccount = "999999999999"
 
 // localCluster is one local cluster and its spec, in the hands of a workflow.
 type localCluster struct {
+	workload
 	m       *Manager
-	spec    *spec.Spec
 	layout  local.Layout
 	record  *local.Record
 	outputs Outputs
@@ -42,10 +40,16 @@ type localCluster struct {
 	// those of identities that an upgrade has taken out.
 	credentials, removed []local.Credentials
 	issuers              []v1alpha1.TokenIssuer
-	rendered             *render.Output
 	// config is the configuration file of the authenticator beside the cluster.
-	config    []byte
-	installer *install.Installer
+	config []byte
+}
+
+// localCluster returns a cluster of this machine, which need not exist yet. The
+// spec may be nil.
+func (m *Manager) localCluster(name string, s *spec.Spec) *localCluster {
+	c := &localCluster{m: m, layout: m.Store.Layout(name)}
+	c.workload = workload{spec: s, reach: func() (*rest.Config, error) { return adminConfig(c.layout, c.record), nil }}
+	return c
 }
 
 // simulated are the identities the simulated STS has to know: all that the spec
@@ -224,40 +228,6 @@ func (c *localCluster) writeProfiles() error {
 		}})
 	}
 	return stssim.WriteProfiles(c.outputs.Dir, profiles)
-}
-
-// connect makes the installer.
-func (c *localCluster) connect() (err error) {
-	if c.installer == nil {
-		c.installer, err = install.New(adminConfig(c.layout, c.record), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	}
-	return err
-}
-
-// release is the Helm release that was rendered.
-func (c *localCluster) release() (install.ReleaseOptions, error) {
-	chart, err := manifests.Chart()
-	return install.ReleaseOptions{Chart: chart, Values: c.rendered.Values}, err
-}
-
-// installRelease brings CRDs, Bundles and chart to what was rendered.
-func (c *localCluster) installRelease(ctx context.Context) (install.ReleaseResult, error) {
-	if err := c.connect(); err != nil {
-		return install.ReleaseResult{}, err
-	}
-	if err := c.installer.EnsureCRDs(ctx, c.rendered.CRDs); err != nil {
-		return install.ReleaseResult{}, err
-	}
-	if c.rendered.Bundles != nil {
-		if err := c.installer.Apply(ctx, c.rendered.Bundles); err != nil {
-			return install.ReleaseResult{}, err
-		}
-	}
-	release, err := c.release()
-	if err != nil {
-		return install.ReleaseResult{}, err
-	}
-	return c.installer.EnsureRelease(ctx, release)
 }
 
 // notFound tells whether the error says that a cluster does not exist.

@@ -56,7 +56,7 @@ func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (re
 	if err := requireLocal(s); err != nil {
 		return nil, err
 	}
-	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
+	c := m.localCluster(s.Name, s)
 	if c.outputs, err = m.outputs(s.Name); err != nil {
 		return nil, err
 	}

@@ -21,17 +21,8 @@ import (
 	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/pkg/tree"
 )
-
-// Node is a part of a cluster in a description: what it is, how it is, and its
-// own parts.
-type Node struct {
-	Name string `json:"name"`
-	// Ready is nil for something that is neither ready nor not.
-	Ready  *bool  `json:"ready,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	Parts  []Node `json:"parts,omitempty"`
-}
 
 // Summary is one line about a cluster.
 type Summary struct {
@@ -91,15 +82,16 @@ func (m *Manager) open(name string) (*localCluster, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	layout := m.Store.Layout(name)
-	record, err := local.ReadRecord(layout)
+	c := m.localCluster(name, nil)
+	record, err := local.ReadRecord(c.layout)
 	if notFound(err) {
 		return nil, fmt.Errorf("%w (capiam get clusters lists those there are)", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &localCluster{m: m, layout: layout, record: record, outputs: outputsOf(record)}, nil
+	c.record, c.outputs = record, outputsOf(record)
+	return c, nil
 }
 
 // Outputs returns where a cluster's files for people are.
@@ -145,13 +137,13 @@ func (c *localCluster) requireRunning() error {
 }
 
 // Describe returns how a cluster is, as a tree.
-func (m *Manager) Describe(ctx context.Context, name string) (*Node, error) {
+func (m *Manager) Describe(ctx context.Context, name string) (*tree.Node, error) {
 	c, err := m.open(name)
 	if err != nil {
 		return nil, err
 	}
 	status, statusErr := local.NewControl(c.layout).Status(ctx)
-	parts := []Node{
+	parts := []tree.Node{
 		c.describeControlPlane(status),
 		c.describeWebhook(ctx),
 		c.describeAuthenticator(ctx, status),
@@ -159,7 +151,7 @@ func (m *Manager) Describe(ctx context.Context, name string) (*Node, error) {
 		c.describeMappings(ctx),
 		describeChange(c.record),
 	}
-	root := &Node{Name: "Cluster/" + name, Parts: parts, Detail: "local, cluster ID " + c.record.ClusterID}
+	root := &tree.Node{Name: "Cluster/" + name, Parts: parts, Detail: "local, cluster ID " + c.record.ClusterID}
 	ready := statusErr == nil
 	for _, part := range parts {
 		ready = ready && (part.Ready == nil || *part.Ready)
@@ -168,14 +160,12 @@ func (m *Manager) Describe(ctx context.Context, name string) (*Node, error) {
 	return root, nil
 }
 
-func is(ready bool) *bool { return &ready }
-
-func (c *localCluster) describeControlPlane(status *local.Status) Node {
-	n := Node{Name: "ControlPlane", Ready: is(false), Detail: "stopped"}
+func (c *localCluster) describeControlPlane(status *local.Status) tree.Node {
+	n := tree.Node{Name: "ControlPlane", Ready: tree.Is(false), Detail: "stopped"}
 	if status == nil || status.PID == 0 {
 		return n
 	}
-	n.Ready, n.Detail = is(status.Ready), c.record.APIServerURL()
+	n.Ready, n.Detail = tree.Is(status.Ready), c.record.APIServerURL()
 	if client, err := discovery.NewDiscoveryClientForConfig(adminConfig(c.layout, c.record)); err == nil {
 		var v *version.Info
 		if v, err = client.ServerVersion(); err == nil {
@@ -193,15 +183,15 @@ func (c *localCluster) describeControlPlane(status *local.Status) Node {
 		if part.State != local.StateRunning && part.LastError != "" {
 			detail += ", last error: " + part.LastError
 		}
-		n.Parts = append(n.Parts, Node{Name: part.Name, Ready: is(part.State == local.StateRunning), Detail: detail})
+		n.Parts = append(n.Parts, tree.Node{Name: part.Name, Ready: tree.Is(part.State == local.StateRunning), Detail: detail})
 		*n.Ready = *n.Ready && part.State == local.StateRunning
 	}
 	return n
 }
 
 // describeWebhook says whether the API server's webhook would be answered.
-func (c *localCluster) describeWebhook(ctx context.Context) Node {
-	n := Node{Name: "Webhook", Ready: is(false), Detail: c.record.WebhookURL()}
+func (c *localCluster) describeWebhook(ctx context.Context) tree.Node {
+	n := tree.Node{Name: "Webhook", Ready: tree.Is(false), Detail: c.record.WebhookURL()}
 	caPEM, err := os.ReadFile(c.layout.PKI("webhook-ca.crt"))
 	if err != nil {
 		n.Detail += ": " + err.Error()
@@ -217,19 +207,19 @@ func (c *localCluster) describeWebhook(ctx context.Context) Node {
 		n.Detail += ": " + firstLine(body, err)
 		return n
 	}
-	n.Ready = is(true)
+	n.Ready = tree.Is(true)
 	n.Detail += ", certificate trusted"
 	return n
 }
 
-func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.Status) Node {
-	n := Node{Name: "Authenticator", Ready: is(false), Detail: "not running"}
+func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.Status) tree.Node {
+	n := tree.Node{Name: "Authenticator", Ready: tree.Is(false), Detail: "not running"}
 	if status == nil || status.PID == 0 {
 		return n
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	body, err := get(ctx, client, fmt.Sprintf("http://127.0.0.1:%d/readyz", c.record.Ports.AuthenticatorHealth))
-	n.Ready = is(err == nil)
+	n.Ready = tree.Is(err == nil)
 	n.Detail = "backends " + strings.Join(c.record.BackendMode, ",")
 	if err != nil {
 		n.Detail += ", " + notReady(body, err)
@@ -238,8 +228,8 @@ func (c *localCluster) describeAuthenticator(ctx context.Context, status *local.
 	// mend what is not, or people will be shut out.
 	for line := range strings.Lines(body) {
 		if older, ok := strings.CutPrefix(strings.TrimSpace(line), "[+]"); ok && strings.Contains(older, "in force is something older") {
-			n.Ready = is(false)
-			n.Parts = append(n.Parts, Node{Name: older, Ready: is(false)})
+			n.Ready = tree.Is(false)
+			n.Parts = append(n.Parts, tree.Node{Name: older, Ready: tree.Is(false)})
 		}
 	}
 	return n
@@ -284,8 +274,8 @@ func firstLine(body string, err error) string {
 	}
 }
 
-func (c *localCluster) describeCertificates() Node {
-	n := Node{Name: "Certificates"}
+func (c *localCluster) describeCertificates() tree.Node {
+	n := tree.Node{Name: "Certificates"}
 	ready := true
 	for _, cert := range []struct{ name, path, ca string }{
 		{"authenticator", c.layout.Authenticator("cert.pem"), c.layout.PKI("webhook-ca.crt")},
@@ -293,12 +283,12 @@ func (c *localCluster) describeCertificates() Node {
 		{"kube-apiserver", c.layout.PKI("apiserver.crt"), c.layout.PKI("ca.crt")},
 		{"cluster CA", c.layout.PKI("ca.crt"), ""},
 	} {
-		part := Node{Name: cert.name}
+		part := tree.Node{Name: cert.name}
 		data, err := os.ReadFile(cert.path)
 		if err == nil {
 			var parsed *x509.Certificate
 			if parsed, err = pki.ParseCert(data); err == nil {
-				part.Ready = is(c.m.now().Before(parsed.NotAfter))
+				part.Ready = tree.Is(c.m.now().Before(parsed.NotAfter))
 				part.Detail = "until " + parsed.NotAfter.Format(time.DateOnly)
 				if cert.ca != "" {
 					part.Detail += ", renewed from " + pki.RenewAt(parsed).Format(time.DateOnly)
@@ -306,7 +296,7 @@ func (c *localCluster) describeCertificates() Node {
 			}
 		}
 		if err != nil {
-			part.Ready, part.Detail = is(false), err.Error()
+			part.Ready, part.Detail = tree.Is(false), err.Error()
 		}
 		ready = ready && *part.Ready
 		n.Parts = append(n.Parts, part)
@@ -315,8 +305,8 @@ func (c *localCluster) describeCertificates() Node {
 	return n
 }
 
-func (c *localCluster) describeMappings(ctx context.Context) Node {
-	n := Node{Name: "Mappings", Ready: is(false)}
+func (c *localCluster) describeMappings(ctx context.Context) tree.Node {
+	n := tree.Node{Name: "Mappings", Ready: tree.Is(false)}
 	if running, err := local.Running(c.layout); err != nil || !running {
 		n.Detail = "not known while the cluster is stopped"
 		return n
@@ -342,9 +332,9 @@ func (c *localCluster) describeMappings(ctx context.Context) Node {
 			foreign++
 		}
 	}
-	n.Ready = is(len(wrong) == 0)
+	n.Ready = tree.Is(len(wrong) == 0)
 	for _, line := range wrong {
-		n.Parts = append(n.Parts, Node{Name: line, Ready: is(false)})
+		n.Parts = append(n.Parts, tree.Node{Name: line, Ready: tree.Is(false)})
 	}
 	n.Detail = fmt.Sprintf("%d roles, %d users, %d accounts", count[mapping.MapRoles], count[mapping.MapUsers], count[mapping.MapAccounts])
 	if foreign > 0 {
@@ -353,14 +343,14 @@ func (c *localCluster) describeMappings(ctx context.Context) Node {
 	return n
 }
 
-func describeChange(r *local.Record) Node {
-	n := Node{Name: "LastChange", Detail: "none since the cluster was created"}
+func describeChange(r *local.Record) tree.Node {
+	n := tree.Node{Name: "LastChange", Detail: "none since the cluster was created"}
 	if r.LastChange == nil {
 		return n
 	}
 	n.Detail = r.LastChange.At.Format(time.RFC3339) + " by " + r.LastChange.Command
 	for _, line := range slices.Clone(r.LastChange.Lines) {
-		n.Parts = append(n.Parts, Node{Name: line})
+		n.Parts = append(n.Parts, tree.Node{Name: line})
 	}
 	return n
 }

@@ -31,7 +31,7 @@ type mappingPlan struct {
 }
 
 // planMappings works out the change, and writes nothing.
-func (c *localCluster) planMappings(ctx context.Context) (*mappingPlan, error) {
+func (c *workload) planMappings(ctx context.Context) (*mappingPlan, error) {
 	if err := c.connect(); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *localCluster) planMappings(ctx context.Context) (*mappingPlan, error) {
 
 // applyMappings carries the change out, if approve lets it. The function it
 // returns puts back what was there before; it is never nil.
-func (c *localCluster) applyMappings(ctx context.Context, approve func(*mappingPlan) error) (plan *mappingPlan, undo func(context.Context) error, err error) {
+func (c *workload) applyMappings(ctx context.Context, approve func(*mappingPlan) error) (plan *mappingPlan, undo func(context.Context) error, err error) {
 	undo = func(context.Context) error { return nil }
 	if err := c.connect(); err != nil {
 		return nil, undo, err

@@ -45,7 +45,7 @@ func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (
 	if err := requireLocal(s); err != nil {
 		return nil, err
 	}
-	c := &localCluster{m: m, spec: s, layout: m.Store.Layout(s.Name)}
+	c := m.localCluster(s.Name, s)
 	record, err := local.ReadRecord(c.layout)
 	if notFound(err) {
 		return nil, fmt.Errorf("%w; create it first: capiam create cluster -f FILE", err)

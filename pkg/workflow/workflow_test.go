@@ -52,7 +52,7 @@ func testCluster(t *testing.T, edits ...string) *localCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &localCluster{m: &Manager{}, spec: s, record: &local.Record{
+	c := &localCluster{m: &Manager{}, workload: workload{spec: s}, record: &local.Record{
 		Name: "c1", Namespace: "default", ClusterID: "id", Partition: "aws", Region: "us-west-2",
 		BackendMode: []string{"EKSConfigMap"}, Ports: local.Ports{APIServer: 6443},
 	}}
