@@ -92,6 +92,41 @@ bench: build bench-tools ## Measure capiam beside its peers; BENCH_JSON=FILE als
 bench-docs: build bench-tools ## The same, and write docs/benchmarks.md with its plot
 	$(GO) run ./test/bench -bin $(BIN) -docs docs -version '$(COMMIT)'
 
+##@ Cluster API
+
+# Cluster API's own managers, their manifests, and what runs them without nodes;
+# see test/clusterapi/README.md.
+CAPI_DIR        := $(CURDIR)/local/management
+CAPI_MODULES    := test/clusterapi/go.mod test/clusterapi/go.sum
+CAPI_MANAGERS   := $(addprefix $(BIN)/,capi-core capi-kubeadm-bootstrap capi-kubeadm-control-plane capi-in-memory)
+CAPI_MANIFESTS  := $(BIN)/capi-manifests/clusterctl.yaml
+
+.PHONY: capi-managers
+capi-managers: $(CAPI_MANAGERS) $(CAPI_MANIFESTS) ## Build Cluster API's managers (minutes when cold)
+
+$(BIN)/capi-core: CAPI_PACKAGE := core
+$(BIN)/capi-kubeadm-bootstrap: CAPI_PACKAGE := bootstrap/kubeadm
+$(BIN)/capi-kubeadm-control-plane: CAPI_PACKAGE := controlplane/kubeadm
+$(BIN)/capi-in-memory: CAPI_PACKAGE := test/infrastructure/docker
+
+$(CAPI_MANAGERS): $(CAPI_MODULES)
+	@mkdir -p $(BIN)
+	cd test/clusterapi && $(GO) build -ldflags '-s -w' -o $@ sigs.k8s.io/cluster-api/$(CAPI_PACKAGE)
+
+# clusterctl.yaml is the last that the program writes.
+$(CAPI_MANIFESTS): $(CAPI_MODULES) $(wildcard test/clusterapi/cmd/capi-manifests/*.go)
+	cd test/clusterapi && $(GO) run ./cmd/capi-manifests -o $(dir $@)
+	@touch $@
+
+.PHONY: capi-up
+capi-up: build kubectl capi-managers ## Leave a management cluster standing, with in-memory infrastructure
+	cd test/clusterapi && $(GO) build -ldflags '-s -w' -o $(BIN)/ ./cmd/capi-management
+	$(BIN)/capi-management up --dir $(CAPI_DIR)
+
+.PHONY: capi-down
+capi-down: ## End that management cluster and remove it
+	$(BIN)/capi-management down --dir $(CAPI_DIR)
+
 ##@ Generate
 
 .PHONY: generate
