@@ -8,8 +8,8 @@ import (
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
 )
 
-// assemble puts the objects together: one Cluster, what it refers to, and
-// nothing else. It returns a Spec that is worth something only if no problem
+// assemble puts the objects together: one Cluster, what it refers to, the
+// objects of other groups that go with that, and nothing else. It returns a Spec that is worth something only if no problem
 // was reported.
 func (p *parser) assemble() *Spec {
 	p.checkDuplicates()
@@ -28,7 +28,10 @@ func (p *parser) assemble() *Spec {
 	}
 	if cluster == nil {
 		if !p.unread {
-			p.report(0, "", "", "holds no Cluster: add one")
+			p.report(0, "", "", p.noCluster())
+		}
+		for _, f := range p.foreign {
+			p.refuseList(f)
 		}
 		// The rules for single objects still say something useful.
 		cluster = &object{typed: &v1alpha1.Cluster{}, root: &value{}}
@@ -43,9 +46,39 @@ func (p *parser) assemble() *Spec {
 		p.checkUnused(cluster, used)
 	}
 	p.checkNamespaces(cluster)
+	p.assembleObjects(spec, cluster, p.datacenter(cluster))
 	p.validateAll(cluster)
 	spec.Name, spec.Namespace = c.Name, c.Namespace
 	return spec
+}
+
+// noCluster is said of a spec without a Cluster.
+func (p *parser) noCluster() string {
+	for _, f := range p.foreign {
+		if f.kind == v1alpha1.ClusterKind {
+			return fmt.Sprintf("holds no Cluster of capiam's: add one (that on line %d is Cluster API's), with a %s", f.line, v1alpha1.ClusterAPIDatacenterConfigKind)
+		}
+	}
+	return "holds no Cluster: add one"
+}
+
+// datacenter returns the kind of datacenter the Cluster is meant to be in: where
+// its reference is broken, a datacenter config in the file still tells.
+func (p *parser) datacenter(cluster *object) string {
+	kind := cluster.typed.(*v1alpha1.Cluster).Spec.DatacenterRef.Kind
+	if kind != "" && !cluster.refersBadly(kind) {
+		return kind
+	}
+	var there []string
+	for _, o := range p.objects {
+		if slices.Contains(datacenterKinds, o.kind) {
+			there = append(there, o.kind)
+		}
+	}
+	if len(there) == 0 || slices.Contains(there, kind) {
+		return kind
+	}
+	return there[0]
 }
 
 // checkDuplicates finds two objects of one kind and name.
@@ -111,8 +144,15 @@ func (p *parser) resolve(spec *Spec, cluster *object) map[*object]bool {
 		}
 		return o
 	}
-	if o := follow("spec.datacenterRef", s.DatacenterRef, v1alpha1.LocalDatacenterConfigKind); o != nil {
-		spec.Local, _ = o.typed.(*v1alpha1.LocalDatacenterConfig)
+	if o := follow("spec.datacenterRef", s.DatacenterRef, datacenterKinds...); o != nil {
+		switch typed := o.typed.(type) {
+		case *v1alpha1.LocalDatacenterConfig:
+			spec.Local = typed
+		case *v1alpha1.DockerDatacenterConfig:
+			spec.Docker = typed
+		case *v1alpha1.ClusterAPIDatacenterConfig:
+			spec.ClusterAPI = typed
+		}
 	}
 	first := -1
 	for i, ref := range s.IdentityProviderRefs {
@@ -132,7 +172,7 @@ func (p *parser) resolve(spec *Spec, cluster *object) map[*object]bool {
 			spec.IAM, _ = o.typed.(*v1alpha1.AWSIamConfig)
 		}
 	}
-	if len(s.IdentityProviderRefs) == 0 && !cluster.isDamaged("spec.identityProviderRefs") {
+	if len(s.IdentityProviderRefs) == 0 && !mayLackIAM(p.datacenter(cluster)) && !cluster.isDamaged("spec.identityProviderRefs") {
 		p.report(cluster.root.locate("spec"), cluster.label(), "spec.identityProviderRefs",
 			fmt.Sprintf("required: name the %s that says who may log in", v1alpha1.AWSIamConfigKind))
 		for _, o := range p.objects {
@@ -143,6 +183,12 @@ func (p *parser) resolve(spec *Spec, cluster *object) map[*object]bool {
 		follow("spec.gitOpsRef", *s.GitOpsRef)
 	}
 	return used
+}
+
+// mayLackIAM tells whether a cluster in that kind of datacenter may name no
+// identity provider: one that others log in to by other means too.
+func mayLackIAM(datacenter string) bool {
+	return datacenter == v1alpha1.ClusterAPIDatacenterConfigKind || datacenter == v1alpha1.DockerDatacenterConfigKind
 }
 
 // checkUnused reports objects that no reference leads to: mappings in one would

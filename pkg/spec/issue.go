@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Issue is one problem of a spec file.
+// Issue is one problem of a spec.
 type Issue struct {
-	// File is the name the file was given by; "<stdin>" for standard input.
+	// File is the name the spec was given by, "<stdin>" for standard input; or
+	// that of a file which the spec names, as seen from the same directory.
 	File string
 	// Line counts from 1; it is 0 if the problem is the file's as a whole.
 	Line int
@@ -43,7 +44,8 @@ func (i Issue) String() string {
 	return b.String()
 }
 
-// Errors is every problem of a spec file, sorted by line. It is never empty
+// Errors is every problem of a spec, sorted by file and line, the spec file
+// first. It is never empty
 // when it is returned as an error.
 type Errors []Issue
 
@@ -56,11 +58,12 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sortIssues puts issues in the order of their lines, and drops one that says
-// the same as another: an anchor used twice would repeat its mistakes.
-func sortIssues(issues []Issue) []Issue {
+// sortIssues puts issues in the order of their files and lines, and drops one
+// that says the same as another: an anchor used twice would repeat its mistakes.
+func sortIssues(issues []Issue, files []string) []Issue {
 	slices.SortStableFunc(issues, func(a, b Issue) int {
 		return cmp.Or(
+			cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Object, b.Object),
 		)

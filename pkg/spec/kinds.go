@@ -12,14 +12,21 @@ import (
 var builtKinds = []string{
 	v1alpha1.AWSIamConfigKind,
 	v1alpha1.ClusterKind,
+	v1alpha1.ClusterAPIDatacenterConfigKind,
+	v1alpha1.DockerDatacenterConfigKind,
+	v1alpha1.LocalDatacenterConfigKind,
+}
+
+// datacenterKinds are the kinds that say where a cluster runs.
+var datacenterKinds = []string{
+	v1alpha1.ClusterAPIDatacenterConfigKind,
+	v1alpha1.DockerDatacenterConfigKind,
 	v1alpha1.LocalDatacenterConfigKind,
 }
 
 // knownKinds are kinds of EKS Anywhere's group, and capiam's own plans, that
 // this version does nothing with.
 var knownKinds = []string{
-	v1alpha1.DockerDatacenterConfigKind,
-	v1alpha1.ClusterAPIDatacenterConfigKind,
 	v1alpha1.FluxConfigKind,
 	"AWSDatacenterConfig",
 	"Bundles",
@@ -48,7 +55,11 @@ func checkKind(kind string) (message string, near bool) {
 	case slices.Contains(builtKinds, kind):
 		return "", false
 	case slices.Contains(knownKinds, kind):
-		return fmt.Sprintf("capiam knows %s and cannot use it yet (%s)", kind, built), false
+		message = fmt.Sprintf("capiam knows %s and cannot use it yet (%s)", kind, built)
+		if strings.HasSuffix(kind, "DatacenterConfig") {
+			message += "; with a " + v1alpha1.ClusterAPIDatacenterConfigKind + " capiam takes the Cluster API objects of any infrastructure"
+		}
+		return message, false
 	}
 	message = fmt.Sprintf("unknown kind %q", clip(kind))
 	meant, exact := nearest(kind, append(slices.Clone(builtKinds), knownKinds...))
@@ -62,18 +73,20 @@ func checkKind(kind string) (message string, near bool) {
 	}
 }
 
-// checkAPIVersion says what is wrong with an object's apiVersion, or returns
-// nothing.
-func checkAPIVersion(apiVersion string) string {
+// checkAPIVersion says what is wrong with the apiVersion of an object of that
+// kind of capiam's, or returns nothing.
+func checkAPIVersion(kind, apiVersion string) string {
 	group, _, _ := strings.Cut(apiVersion, "/")
 	switch {
 	case apiVersion == v1alpha1.APIVersion:
 		return ""
 	case apiVersion == "":
 		return fmt.Sprintf("required: write %s", v1alpha1.APIVersion)
-	case strings.HasSuffix(group, "cluster.x-k8s.io"):
-		return fmt.Sprintf("%s is Cluster API's: its objects go with a %s, which capiam cannot use yet", clip(apiVersion), v1alpha1.ClusterAPIDatacenterConfigKind)
+	case kind == v1alpha1.ClusterKind && group == clusterAPIGroup:
+		return fmt.Sprintf("%s is Cluster API's, and the fields of this %s are capiam's: write %s", clip(apiVersion), kind, v1alpha1.APIVersion)
+	case kind == v1alpha1.ClusterKind && group != v1alpha1.Group:
+		return fmt.Sprintf("unknown version %q: a spec's %s has %s, and Cluster API's has %s", clip(apiVersion), kind, v1alpha1.APIVersion, clusterAPIGroup)
 	default:
-		return fmt.Sprintf("unknown version %q: every object of a spec has %s", clip(apiVersion), v1alpha1.APIVersion)
+		return fmt.Sprintf("unknown version %q: every %s has %s", clip(apiVersion), kind, v1alpha1.APIVersion)
 	}
 }

@@ -297,8 +297,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Parse("spec.yaml", data)
 		if err == nil {
-			if s == nil || s.Cluster == nil || s.IAM == nil || s.Local == nil || s.Name == "" {
-				t.Fatalf("no error and no complete spec: %+v", s)
+			if message := incomplete(s); message != "" {
+				t.Fatal(message)
 			}
 			s.Identities()
 			return

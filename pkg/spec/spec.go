@@ -10,7 +10,7 @@ import (
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
-// MaxBytes is the largest spec file that is read: room for well over the
+// MaxBytes is the largest file that is read: room for well over the
 // mappings that fit into a ConfigMap, and little enough to read without a
 // thought.
 const MaxBytes = 4 << 20
@@ -62,38 +62,50 @@ type Object struct {
 	APIVersion, Kind, Namespace, Name string
 }
 
-// Load reads the spec file at path, or stdin if path is "-". A file that cannot
-// be read gives an error naming it; a file with problems gives Errors.
+// Load reads the spec file at path, or stdin if path is "-", and the files that
+// it names. A spec file that cannot be read gives an error naming it; one with
+// problems gives Errors.
 func Load(path string, stdin io.Reader) (*Spec, error) {
-	if path == "" {
+	switch {
+	case path == "":
 		return nil, errors.New("no spec file named: give one with -f FILE, or - for standard input")
-	}
-	name, in := StdinName, stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the spec: %w", err)
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the spec: %w", err)
-		}
-		if info.IsDir() {
-			return nil, fmt.Errorf("cannot read the spec: %s is a directory: name the file in it", path)
-		}
-		name, in = path, f
-	}
-	if in == nil {
+	case path == "-" && stdin == nil:
 		return nil, errors.New("cannot read the spec: there is no standard input")
+	case path == "-":
+		data, err := readAll(stdin)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the spec %s: %w", StdinName, err)
+		}
+		return ParseFiles(StdinName, data, readFile)
 	}
-	// One byte more than allowed tells a file that just fits from one that
-	// does not, whatever kind of file it is.
-	data, err := io.ReadAll(io.LimitReader(in, MaxBytes+1))
+	data, err := readFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the spec %s: %w", name, err)
+		return nil, fmt.Errorf("cannot read the spec: %w", err)
 	}
-	return Parse(name, data)
+	return ParseFiles(path, data, readFile)
+}
+
+// readFile reads a file and no more of it than tells that it is too large.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory: name the file in it", path)
+	}
+	return readAll(f)
+}
+
+// readAll reads one byte more than is allowed, which tells a file that just fits
+// from one that does not, whatever kind of file it is.
+func readAll(r io.Reader) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(r, MaxBytes+1))
 }
 
 // GroupBindings returns the ClusterRoles that the spec gives to groups.

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -51,6 +54,50 @@ func golden(t *testing.T, file, text string) {
 	}
 }
 
+// readFixture reads the files that fixtures name, as if they lay beside a spec
+// in testdata.
+func readFixture(path string) ([]byte, error) {
+	return fs.ReadFile(os.DirFS("testdata"), filepath.ToSlash(path))
+}
+
+// incomplete says what a Spec lacks that comes without an error, or returns
+// nothing.
+func incomplete(s *Spec) string {
+	datacenters := 0
+	for _, there := range []bool{s.Local != nil, s.Docker != nil, s.ClusterAPI != nil} {
+		if there {
+			datacenters++
+		}
+	}
+	switch {
+	case s.Cluster == nil || s.Name == "" || s.Namespace == "":
+		return "it has no cluster"
+	case datacenters != 1:
+		return fmt.Sprintf("it has %d datacenters", datacenters)
+	case s.IAM == nil && s.Local != nil:
+		return "it has no IAM on a local cluster"
+	case s.ClusterAPI == nil && len(s.Objects) > 0:
+		return "it has objects that nothing will be done with"
+	case s.ClusterAPI != nil && (s.ClusterAPI.Spec.ClusterName == "" || s.ClusterAPI.Spec.Namespace == ""):
+		return "it names no Cluster of Cluster API's"
+	}
+	for _, o := range s.Objects {
+		var again struct {
+			APIVersion string `yaml:"apiVersion"`
+			Kind       string
+			Metadata   struct{ Name, Namespace string }
+		}
+		if err := yaml.Unmarshal(o.Text, &again); err != nil {
+			return fmt.Sprintf("%s:%d: the text does not parse: %v\n%s", o.File, o.Line, err, o.Text)
+		}
+		if again.APIVersion != o.APIVersion || again.Kind != o.Kind || again.Metadata.Name != o.Name || again.Metadata.Namespace != o.Namespace ||
+			o.APIVersion == "" || o.Kind == "" || o.Name == "" {
+			return fmt.Sprintf("%s:%d: the text has %+v, and the object is %s %s %s/%s", o.File, o.Line, again, o.APIVersion, o.Kind, o.Namespace, o.Name)
+		}
+	}
+	return ""
+}
+
 func TestInvalidFixtures(t *testing.T) {
 	t.Parallel()
 	for _, file := range fixtures(t, "invalid-") {
@@ -60,9 +107,9 @@ func TestInvalidFixtures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Parse("spec.yaml", data)
+			s, err := ParseFiles("spec.yaml", data, readFixture)
 			if err == nil || s != nil {
-				t.Fatalf("Parse = %v, %v; want an error and no spec", s, err)
+				t.Fatalf("ParseFiles = %v, %v; want an error and no spec", s, err)
 			}
 			var issues Errors
 			if !errors.As(err, &issues) || len(issues) == 0 {
@@ -70,13 +117,13 @@ func TestInvalidFixtures(t *testing.T) {
 			}
 			lines := bytes.Count(data, []byte("\n")) + 1
 			for i, issue := range issues {
-				if issue.Line > lines {
+				if issue.File == "spec.yaml" && issue.Line > lines {
 					t.Errorf("%s: the file has %d lines", issue, lines)
 				}
 				if issue.Message == "" || strings.Contains(issue.String(), "\n") {
 					t.Errorf("%q is not one line that says something", issue)
 				}
-				if i > 0 && issue.Line < issues[i-1].Line {
+				if i > 0 && issue.File == issues[i-1].File && issue.Line < issues[i-1].Line {
 					t.Errorf("%s: not sorted by line", issue)
 				}
 			}
@@ -94,12 +141,15 @@ func TestValidFixtures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := Parse("spec.yaml", data)
+			s, err := ParseFiles("spec.yaml", data, readFixture)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Cluster == nil || s.IAM == nil || s.Local == nil || s.Name != "local" || s.Namespace != "default" {
-				t.Errorf("spec is not complete: %+v", s)
+			if s.Name != "local" || s.Namespace != "default" {
+				t.Errorf("the cluster is %s/%s, want default/local", s.Namespace, s.Name)
+			}
+			if message := incomplete(s); message != "" {
+				t.Error(message)
 			}
 			if !bytes.Equal(s.Raw, data) {
 				t.Error("Raw is not the file as it was read")

@@ -21,6 +21,17 @@ type unsupported struct {
 // file written by "kubectl get -o yaml" has them.
 const whyServerSet = "an API server sets it; remove it from the file"
 
+// Reasons that several fields share. They hold wherever a cluster runs.
+const (
+	whyNotWatched = "capiam sets up no health checks of machines"
+	whyNoGroup    = "EKS Anywhere's machine configs are not capiam's"
+	whyRollout    = "Cluster API's own settings say how machines are replaced"
+
+	// whyOwnObjects is added where the user's own Cluster API objects can say
+	// what the spec cannot.
+	whyOwnObjects = " (with a ClusterAPIDatacenterConfig, write it into Cluster API's own objects)"
+)
+
 // unsupportedFields holds, by kind ("*" is every kind) and path with the
 // indices of lists left out, the fields of EKS Anywhere v0.26 that are not in
 // package v1alpha1.
@@ -42,33 +53,33 @@ var unsupportedFields = map[string]unsupported{
 	"Cluster spec.eksaVersion":               {why: "capiam's own release decides what is installed"},
 	"Cluster spec.licenseToken":              {why: "capiam needs no licence"},
 	"Cluster spec.packages":                  {why: "curated packages are EKS Anywhere's own"},
-	"Cluster spec.machineHealthCheck":        {why: "capiam does not watch machines"},
-	"Cluster spec.externalEtcdConfiguration": {why: "etcd runs on the control plane"},
-	"Cluster spec.podIamConfig":              {refuse: true, why: "pods would not get the IAM roles the file promises them"},
-	"Cluster spec.etcdEncryption":            {refuse: true, why: "Secrets would lie in etcd unencrypted"},
+	"Cluster spec.machineHealthCheck":        {why: whyNotWatched},
+	"Cluster spec.externalEtcdConfiguration": {why: "capiam makes no machines for etcd"},
+	"Cluster spec.podIamConfig":              {refuse: true, why: "pods would not get the IAM roles the file promises them" + whyOwnObjects},
+	"Cluster spec.etcdEncryption":            {refuse: true, why: "Secrets would lie in etcd unencrypted" + whyOwnObjects},
 
-	"Cluster spec.controlPlaneConfiguration.machineGroupRef":                 {why: "capiam makes no machines of its own"},
-	"Cluster spec.controlPlaneConfiguration.machineHealthCheck":              {why: "capiam does not watch machines"},
-	"Cluster spec.controlPlaneConfiguration.upgradeRolloutStrategy":          {why: "capiam does not replace machines"},
-	"Cluster spec.controlPlaneConfiguration.skipLoadBalancerDeployment":      {why: "capiam deploys no load balancer"},
-	"Cluster spec.controlPlaneConfiguration.certSans":                        {refuse: true, why: "the API server's certificate would lack those names"},
-	"Cluster spec.controlPlaneConfiguration.apiServerExtraArgs":              {refuse: true, why: "the API server would run without them"},
-	"Cluster spec.controlPlaneConfiguration.kubeletConfiguration":            {refuse: true, why: "the kubelets would run without it"},
-	"Cluster spec.controlPlaneConfiguration.auditPolicyContent":              {refuse: true, why: "the API server would audit by another policy, or not at all"},
-	"Cluster spec.controlPlaneConfiguration.skipAdmissionForSystemResources": {refuse: true, why: "the API server would admit by other rules"},
+	"Cluster spec.controlPlaneConfiguration.machineGroupRef":                 {why: whyNoGroup},
+	"Cluster spec.controlPlaneConfiguration.machineHealthCheck":              {why: whyNotWatched},
+	"Cluster spec.controlPlaneConfiguration.upgradeRolloutStrategy":          {why: whyRollout},
+	"Cluster spec.controlPlaneConfiguration.skipLoadBalancerDeployment":      {why: "capiam deploys no load balancer of its own"},
+	"Cluster spec.controlPlaneConfiguration.certSans":                        {refuse: true, why: "the API server's certificate would lack those names" + whyOwnObjects},
+	"Cluster spec.controlPlaneConfiguration.apiServerExtraArgs":              {refuse: true, why: "the API server would run without them" + whyOwnObjects},
+	"Cluster spec.controlPlaneConfiguration.kubeletConfiguration":            {refuse: true, why: "the kubelets would run without it" + whyOwnObjects},
+	"Cluster spec.controlPlaneConfiguration.auditPolicyContent":              {refuse: true, why: "the API server would audit by another policy, or not at all" + whyOwnObjects},
+	"Cluster spec.controlPlaneConfiguration.skipAdmissionForSystemResources": {refuse: true, why: "the API server would admit by other rules" + whyOwnObjects},
 
-	"Cluster spec.workerNodeGroupConfigurations.autoscalingConfiguration": {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.failureDomains":           {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.kubernetesVersion":        {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.machineGroupRef":          {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.machineHealthCheck":       {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.upgradeRolloutStrategy":   {why: "capiam does not make worker nodes"},
-	"Cluster spec.workerNodeGroupConfigurations.kubeletConfiguration":     {refuse: true, why: "the kubelets would run without it"},
+	"Cluster spec.workerNodeGroupConfigurations.autoscalingConfiguration": {why: "capiam sets up no autoscaler"},
+	"Cluster spec.workerNodeGroupConfigurations.failureDomains":           {why: "capiam places no machines"},
+	"Cluster spec.workerNodeGroupConfigurations.kubernetesVersion":        {why: "capiam gives no group a version of its own"},
+	"Cluster spec.workerNodeGroupConfigurations.machineGroupRef":          {why: whyNoGroup},
+	"Cluster spec.workerNodeGroupConfigurations.machineHealthCheck":       {why: whyNotWatched},
+	"Cluster spec.workerNodeGroupConfigurations.upgradeRolloutStrategy":   {why: whyRollout},
+	"Cluster spec.workerNodeGroupConfigurations.kubeletConfiguration":     {refuse: true, why: "the kubelets would run without it" + whyOwnObjects},
 
 	"Cluster spec.clusterNetwork.cni":       {why: "capiam installs no network plugin"},
 	"Cluster spec.clusterNetwork.cniConfig": {why: "capiam installs no network plugin"},
-	"Cluster spec.clusterNetwork.dns":       {why: "capiam does not set up nodes"},
-	"Cluster spec.clusterNetwork.nodes":     {why: "capiam does not set up nodes"},
+	"Cluster spec.clusterNetwork.dns":       {why: "capiam does not change how nodes resolve names"},
+	"Cluster spec.clusterNetwork.nodes":     {why: "capiam does not change how large a node's range is"},
 
 	"Cluster spec.registryMirrorConfiguration.authenticate":       {refuse: true, why: "images would be asked for without credentials"},
 	"Cluster spec.registryMirrorConfiguration.insecureSkipVerify": {refuse: true, why: "give the registry's CA in caCertContent"},

@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
@@ -10,13 +9,9 @@ import (
 // validateAll fills in defaults and holds each object against its own rules.
 func (p *parser) validateAll(cluster *object) {
 	c := cluster.typed.(*v1alpha1.Cluster)
-	// Where the reference to it is broken, a local config still tells what
-	// cluster was meant.
+	// The other objects' rules depend on what cluster was meant.
 	meant := *c
-	if (c.Spec.DatacenterRef.Kind == "" || cluster.refersBadly(v1alpha1.LocalDatacenterConfigKind)) &&
-		slices.ContainsFunc(p.objects, func(o *object) bool { return o.kind == v1alpha1.LocalDatacenterConfigKind }) {
-		meant.Spec.DatacenterRef.Kind = v1alpha1.LocalDatacenterConfigKind
-	}
+	meant.Spec.DatacenterRef.Kind = p.datacenter(cluster)
 	meant.SetDefaults()
 	for _, o := range p.objects {
 		var found []v1alpha1.Problem
@@ -31,6 +26,12 @@ func (p *parser) validateAll(cluster *object) {
 			found = typed.Validate(&meant)
 		case *v1alpha1.LocalDatacenterConfig:
 			typed.SetDefaults()
+			found = typed.Validate()
+		case *v1alpha1.DockerDatacenterConfig:
+			typed.SetDefaults()
+			found = typed.Validate()
+		case *v1alpha1.ClusterAPIDatacenterConfig:
+			typed.SetDefaults(&meant)
 			found = typed.Validate()
 		}
 		for _, problem := range found {

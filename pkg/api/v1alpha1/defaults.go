@@ -10,6 +10,11 @@ const LocalKubernetesVersion = "1.36"
 const (
 	DefaultNamespace = "default"
 	DefaultPartition = "aws"
+
+	// Of clusters on Cluster API's Docker provider.
+	DefaultPodCIDR     = "192.168.0.0/16"
+	DefaultServiceCIDR = "10.96.0.0/12"
+	DefaultWorkerGroup = "md-0"
 )
 
 // IsLocal tells whether the cluster runs on this machine.
@@ -33,14 +38,41 @@ func (c *Cluster) IsDocker() bool {
 // keeps the cluster.
 func (c *Cluster) HasManagementCluster() bool { return c.IsClusterAPI() || c.IsDocker() }
 
-// SetDefaults fills in what is left out: the namespace and, on a local cluster,
-// the Kubernetes version.
+// SetDefaults fills in what is left out: the namespace; on a local cluster, the
+// Kubernetes version; on the Docker provider, the shape of the cluster.
 func (c *Cluster) SetDefaults() {
 	if c.Namespace == "" {
 		c.Namespace = DefaultNamespace
 	}
 	if c.Spec.KubernetesVersion == "" && c.IsLocal() {
 		c.Spec.KubernetesVersion = LocalKubernetesVersion
+	}
+	if c.IsDocker() {
+		c.Spec.setDockerDefaults()
+	}
+}
+
+func (s *ClusterSpec) setDockerDefaults() {
+	if s.ControlPlaneConfiguration.Count == 0 {
+		s.ControlPlaneConfiguration.Count = 1
+	}
+	if len(s.ClusterNetwork.Pods.CIDRBlocks) == 0 {
+		s.ClusterNetwork.Pods.CIDRBlocks = []string{DefaultPodCIDR}
+	}
+	if len(s.ClusterNetwork.Services.CIDRBlocks) == 0 {
+		s.ClusterNetwork.Services.CIDRBlocks = []string{DefaultServiceCIDR}
+	}
+	workers := s.WorkerNodeGroupConfigurations
+	for i := range workers {
+		if workers[i].Count == nil {
+			one := 1
+			workers[i].Count = &one
+		}
+	}
+	// With several groups, a name by position would change hands whenever a
+	// group comes or goes.
+	if len(workers) == 1 && workers[0].Name == "" {
+		workers[0].Name = DefaultWorkerGroup
 	}
 }
 
@@ -112,5 +144,27 @@ func (c *LocalDatacenterConfig) SetDefaults() {
 			{Group: "capiam:edit", ClusterRole: "edit", Namespace: DefaultNamespace},
 			{Group: "capiam:view", ClusterRole: "view"},
 		}
+	}
+}
+
+// SetDefaults fills in what is left out, for the cluster the object belongs to:
+// the namespaces and the name of Cluster API's Cluster. A namespace that this
+// one has in the spec has to be filled in before.
+func (c *ClusterAPIDatacenterConfig) SetDefaults(cluster *Cluster) {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
+	}
+	if c.Spec.ClusterName == "" {
+		c.Spec.ClusterName = cluster.Name
+	}
+	if c.Spec.Namespace == "" {
+		c.Spec.Namespace = cluster.Namespace
+	}
+}
+
+// SetDefaults fills in what is left out: the namespace.
+func (c *DockerDatacenterConfig) SetDefaults() {
+	if c.Namespace == "" {
+		c.Namespace = DefaultNamespace
 	}
 }

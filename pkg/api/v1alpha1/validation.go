@@ -108,8 +108,13 @@ func (c *Cluster) Validate() []Problem {
 			p.errorf(fmt.Sprintf("spec.workerNodeGroupConfigurations[%d].count", i), "%d: must not be negative", *w.Count)
 		}
 	}
-	if c.IsLocal() {
+	switch {
+	case c.IsLocal():
 		c.validateLocal(&p)
+	case c.IsClusterAPI():
+		c.validateClusterAPI(&p)
+	case c.IsDocker():
+		c.validateDocker(&p)
 	}
 	return p
 }
