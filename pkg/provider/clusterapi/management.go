@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/util/retry"
 	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	capikubeconfig "sigs.k8s.io/cluster-api/util/kubeconfig"
@@ -150,38 +149,25 @@ func (m *Management) State(ctx context.Context, key types.NamespacedName) (*Stat
 // that another field manager keeps at another value is an error that names it.
 func (m *Management) ApplyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, u := range objects {
-		if err := m.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(FieldManager)); err != nil {
-			if apierrors.IsConflict(err) {
-				return fmt.Errorf("apply %s: another field manager keeps it otherwise: %w", describe(u), err)
-			}
-			if meta.IsNoMatchError(err) {
-				return fmt.Errorf("apply %s: the management cluster has no such kind: install the provider that brings it (clusterctl init): %w", describe(u), err)
-			}
-			return fmt.Errorf("apply %s: %w", describe(u), err)
+		if err := m.apply(ctx, u.DeepCopy()); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// EditControlPlane changes the KubeadmControlPlane of a cluster, if change says
-// that it has to be. A conflict with another writer is tried again.
-func (m *Management) EditControlPlane(ctx context.Context, s *State, change func(*unstructured.Unstructured) (bool, error)) (changed bool, err error) {
-	name := client.ObjectKeyFromObject(s.ControlPlane)
-	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		u := &unstructured.Unstructured{}
-		u.SetGroupVersionKind(controlplanev1.GroupVersion.WithKind("KubeadmControlPlane"))
-		if err := m.Get(ctx, name, u); err != nil {
-			return err
-		}
-		if changed, err = change(u); err != nil || !changed {
-			return err
-		}
-		return m.Update(ctx, u, client.FieldOwner(FieldManager))
-	})
-	if err != nil {
-		return false, fmt.Errorf("KubeadmControlPlane %s: %w", name, err)
+// apply applies an object, and makes it what the management cluster has then.
+func (m *Management) apply(ctx context.Context, u *unstructured.Unstructured, options ...client.ApplyOption) error {
+	err := m.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), append(options, client.FieldOwner(FieldManager))...)
+	switch {
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("apply %s: another field manager keeps it otherwise: %w", describe(u), err)
+	case meta.IsNoMatchError(err):
+		return noSuchKind(u, err)
+	case err != nil:
+		return fmt.Errorf("apply %s: %w", describe(u), err)
 	}
-	return changed, nil
+	return nil
 }
 
 // ErrNotYet is returned for something that Cluster API makes once a cluster is
