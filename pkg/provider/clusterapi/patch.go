@@ -174,6 +174,8 @@ type settings struct {
 	webhook webhookConfig
 	// Of EKS Anywhere's own: its volume and the file with the CA.
 	eksaVolume, eksaCert bool
+	// fixed is where a managed topology has them from if not from a variable.
+	fixed *unstructured.Unstructured
 }
 
 func (s settings) complete() bool { return s.flag && s.volume && s.file }
@@ -412,7 +414,7 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook [
 		return false, nil
 	}
 	if u.GroupVersionKind().GroupKind() == clusterKind {
-		return true, enableTopology(n, u, class, webhook)
+		return true, enableTopology(n, u, s, webhook)
 	}
 	t, _ := targetOf(u)
 	p := newPatch(t)

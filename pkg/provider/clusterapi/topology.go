@@ -2,6 +2,7 @@ package clusterapi
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,9 +18,12 @@ const WebhookVariable = "awsIAMAuthenticatorWebhookKubeconfig"
 // Class is what Cluster API makes a managed topology from.
 type Class struct {
 	ClusterClass *unstructured.Unstructured
-	// ControlPlaneTemplate is what the class's control plane is made from; nil
-	// if it is not known.
+	// ControlPlaneTemplate is what the class's control planes are made from;
+	// nil if it is not known.
 	ControlPlaneTemplate *unstructured.Unstructured
+	// ControlPlane is what Cluster API made of it for the cluster; nil if it
+	// has not yet.
+	ControlPlane *unstructured.Unstructured
 }
 
 // Reference names another object of the management cluster.
@@ -149,16 +153,139 @@ func (m *Manifests) findClass() *Class {
 	return class
 }
 
+// inspectTopology reads what a Cluster's variables, or its class, say.
 func inspectTopology(u *unstructured.Unstructured, class *Class) (settings, error) {
-	return settings{}, &ObjectError{Object: label(u), Field: "spec.topology", Message: "managed topologies are not supported yet"}
+	if class == nil || class.ClusterClass == nil {
+		ref, _ := ClassRef(u)
+		return settings{}, &ObjectError{Object: label(u), Field: "spec.topology", Message: fmt.Sprintf("is made from the ClusterClass %q, which is neither among the manifests nor on the management cluster", ref.Name)}
+	}
+	r := reader{object: u}
+	for i, v := range r.entries([]string{"spec", "topology", "controlPlane", "variables", "overrides"}, "name") {
+		if v["name"] == WebhookVariable {
+			r.fail(fmt.Sprintf("spec.topology.controlPlane.variables.overrides[%d]", i), "overrides the variable that capiam sets for the whole cluster: remove it")
+		}
+	}
+	var s settings
+	for _, v := range r.entries(variablesPath, "name") {
+		if value, _ := v["value"].(string); v["name"] == WebhookVariable && value != "" {
+			s.flag, s.volume, s.file = true, true, true
+			// What does not parse trusts nobody, and is replaced.
+			s.webhook, _ = parseWebhook([]byte(value))
+		}
+	}
+	if r.problem != nil {
+		return s, r.problem
+	}
+	if offered, err := class.offers(); offered || err != nil {
+		return s, err
+	}
+	// The class may do without a variable. What Cluster API made of it counts
+	// for more than what it is made from.
+	for _, made := range []*unstructured.Unstructured{class.ControlPlane, class.ControlPlaneTemplate} {
+		if made == nil {
+			continue
+		}
+		if fixed, err := inspect(made, nil); err == nil && fixed.complete() {
+			fixed.fixed = made
+			return fixed, nil
+		}
+	}
+	return settings{}, class.missing("offers no variable " + WebhookVariable + ", and its control plane does not ask the authenticator either")
 }
 
-func enableTopology(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook []byte) error {
-	_, err := inspectTopology(u, class)
-	return err
+var variablesPath = []string{"spec", "topology", "variables"}
+
+// offers tells whether the class has the variable and does something with it. A
+// variable that does nothing, or takes something else, gives an *ObjectError.
+func (c *Class) offers() (bool, error) {
+	r := reader{object: c.ClusterClass}
+	for _, v := range r.entries([]string{"spec", "variables"}, "name") {
+		if v["name"] != WebhookVariable {
+			continue
+		}
+		if t, _, _ := unstructured.NestedString(v, "schema", "openAPIV3Schema", "type"); t != "string" {
+			return false, c.missing(fmt.Sprintf("has the variable %s, but of type %q: it has to be a string", WebhookVariable, t))
+		}
+		if !c.uses() {
+			return false, c.missing("has the variable " + WebhookVariable + ", but no patch that uses it")
+		}
+		return true, nil
+	}
+	// External patches bring variables of their own, which are in the status.
+	for _, v := range r.entries([]string{"status", "variables"}, "name") {
+		if v["name"] == WebhookVariable {
+			return true, nil
+		}
+	}
+	return false, r.problem
 }
 
+// uses tells whether a patch of the class reads the variable, or may do.
+func (c *Class) uses() bool {
+	patches, _, _ := unstructured.NestedSlice(c.ClusterClass.Object, "spec", "patches")
+	for _, p := range patches {
+		patch, _ := p.(map[string]any)
+		if patch["external"] != nil {
+			return true
+		}
+		definitions, _, _ := unstructured.NestedSlice(patch, "definitions")
+		for _, d := range definitions {
+			definition, _ := d.(map[string]any)
+			jsonPatches, _, _ := unstructured.NestedSlice(definition, "jsonPatches")
+			for _, j := range jsonPatches {
+				op, _ := j.(map[string]any)
+				variable, _, _ := unstructured.NestedString(op, "valueFrom", "variable")
+				template, _, _ := unstructured.NestedString(op, "valueFrom", "template")
+				if variable == WebhookVariable || strings.Contains(template, WebhookVariable) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// missing is the error that says what to put into the class.
+func (c *Class) missing(what string) error {
+	e := &ObjectError{Object: label(c.ClusterClass), Field: "spec"}
+	snippet, err := c.Snippet()
+	if err != nil {
+		e.Message = fmt.Sprintf("%s: %v", what, err)
+		return e
+	}
+	e.Message = fmt.Sprintf("%s. Add this to the class, the patch after all others:\n\n%s", what, snippet)
+	return e
+}
+
+// enableTopology sets the variable.
+func enableTopology(n *yaml.RNode, u *unstructured.Unstructured, s settings, webhook []byte) error {
+	if s.fixed != nil {
+		return &ObjectError{Object: label(u), Field: "spec.topology", Message: fmt.Sprintf("has its authenticator from %s, for another CA or address than this cluster's: let its ClusterClass offer the variable %s instead", label(s.fixed), WebhookVariable)}
+	}
+	p := newPatch(target{path: variablesPath[:2]})
+	p.add(mapping("name", WebhookVariable, "value", string(webhook)), variablesPath[2])
+	return p.apply(n)
+}
+
+// disableTopology removes the variable.
 func disableTopology(n *yaml.RNode, u *unstructured.Unstructured, class *Class) (bool, error) {
-	_, err := inspectTopology(u, class)
-	return false, err
+	r := reader{object: u}
+	for _, v := range r.entries(variablesPath, "name") {
+		if v["name"] != WebhookVariable {
+			continue
+		}
+		p := newPatch(target{path: variablesPath[:2]})
+		p.add(mapping("name", WebhookVariable, "$patch", "delete"), variablesPath[2])
+		if err := p.apply(n); err != nil {
+			return false, err
+		}
+		return true, clearEmpty(n, variablesPath)
+	}
+	if r.problem != nil || class == nil || class.ClusterClass == nil {
+		return false, r.problem
+	}
+	if s, err := inspectTopology(u, class); err == nil && s.fixed != nil {
+		return false, &ObjectError{Object: label(u), Field: "spec.topology", Message: fmt.Sprintf("has its authenticator from %s, as all clusters of its ClusterClass %s: take it out there", label(s.fixed), class.ClusterClass.GetName())}
+	}
+	return false, nil
 }
