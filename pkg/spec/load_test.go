@@ -303,18 +303,29 @@ func FuzzParse(f *testing.F) {
 			s.Identities()
 			return
 		}
-		var issues Errors
-		if !errors.As(err, &issues) || len(issues) == 0 || s != nil {
-			t.Fatalf("Parse = %v, %T; want Errors alone", s, err)
+		if s != nil {
+			t.Fatalf("an error and %+v", s)
 		}
-		lines := strings.Count(strings.ReplaceAll(string(data), "\r", "\n"), "\n") + 1
-		for _, issue := range issues {
-			if issue.Line < 0 || issue.Line > lines || issue.Message == "" {
-				t.Fatalf("%+v: the file has %d lines", issue, lines)
-			}
-			if strings.ContainsFunc(issue.String(), unicode.IsControl) {
-				t.Fatalf("%q would reach the terminal", issue)
-			}
-		}
+		checkIssues(t, err, map[string]string{"spec.yaml": string(data)})
 	})
+}
+
+// checkIssues checks that an error is of lines that the files have, and safe to
+// print.
+func checkIssues(t *testing.T, err error, files map[string]string) {
+	t.Helper()
+	var issues Errors
+	if !errors.As(err, &issues) || len(issues) == 0 {
+		t.Fatalf("error is %T, want Errors", err)
+	}
+	for _, issue := range issues {
+		text, ok := files[filepath.ToSlash(issue.File)]
+		lines := strings.Count(strings.ReplaceAll(text, "\r", "\n"), "\n") + 1
+		if !ok || issue.Line < 0 || issue.Line > lines || issue.Message == "" {
+			t.Fatalf("%+v: the file has %d lines", issue, lines)
+		}
+		if strings.ContainsFunc(issue.String(), unicode.IsControl) {
+			t.Fatalf("%q would reach the terminal", issue)
+		}
+	}
 }

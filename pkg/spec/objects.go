@@ -247,8 +247,10 @@ func (p *parser) findCluster(spec *Spec, config, cluster *object) {
 		return
 	}
 	found := clusters[i]
+	home := cmp.Or(s.Namespace, found.namespace, spec.Cluster.Namespace)
 	for _, other := range clusters {
-		if other != found && (other.name != found.name || other.namespace != found.namespace) {
+		// One that is the same to an API server is a duplicate.
+		if other.name != found.name || cmp.Or(other.namespace, home) != cmp.Or(found.namespace, home) {
 			p.reportIn(other.file, other.line, other.label(), "",
 				fmt.Sprintf("a spec describes one cluster, and %s is on %s: move this one to a spec of its own", found.label(), p.place(found.object, other.file)))
 		}

@@ -286,6 +286,10 @@ func (p *parser) identify(o *object, report func(line int, path, message string)
 	}
 	if wrongVersion != "" {
 		report(o.root.locate("apiVersion"), "apiVersion", wrongVersion)
+		// There are Clusters in other groups than these two as well.
+		if group, _, found := strings.Cut(version.text(), "/"); o.kind == v1alpha1.ClusterKind && found && !isNear(group, v1alpha1.Group) && !hasCapiamFields(o) {
+			return false
+		}
 	}
 	switch o.kind {
 	case v1alpha1.ClusterKind:

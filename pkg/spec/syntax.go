@@ -73,6 +73,8 @@ func explainSyntax(c chunk, err error) *syntaxError {
 		message = "a tab indents this line: YAML takes spaces only"
 	case strings.Contains(text, "tab character"):
 		message = "a tab stands where YAML takes spaces only"
+	case hasVariable(written):
+		message += fmt.Sprintf(" (${%s} is a variable of a template's: fill it in, or make the file with \"clusterctl generate\")", clip(variable.FindStringSubmatch(written)[1]))
 	case bareBraces.MatchString(written):
 		message += " (a value that starts with {{ needs quotes)"
 	case strings.Contains(text, "cannot start any token"):

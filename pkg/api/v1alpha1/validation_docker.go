@@ -55,10 +55,10 @@ func (c *Cluster) validateWorkers(p *problems) {
 		switch {
 		case w.Name == "":
 			p.errorf(at+".name", "required where there are several groups: a group that loses its name loses its machines")
-		case len(validation.IsDNS1123Label(w.Name)) > 0:
-			p.errorf(at+".name", "%q: want lower-case letters, digits and hyphens, with a letter or digit at both ends", clip(w.Name))
 		case len(w.Name) > most:
 			p.errorf(at+".name", "%q has %d characters: with this cluster's name, at most %d are allowed", clip(w.Name), len(w.Name), most)
+		case len(validation.IsDNS1123Label(w.Name)) > 0:
+			p.errorf(at+".name", "%q: want lower-case letters, digits and hyphens, with a letter or digit at both ends", clip(w.Name))
 		case dup:
 			p.errorf(at+".name", "the same as that of %s[%d]: give each group a name of its own", field, first)
 		default:
