@@ -97,7 +97,12 @@ func Kind(token string) string {
 
 // Decide judges a token.
 func (d *Decider) Decide(ctx context.Context, token string) Decision {
-	dec := Decision{Token: Kind(token)}
+	return d.decideKind(ctx, token, Kind(token))
+}
+
+// decideKind judges a token whose kind is known.
+func (d *Decider) decideKind(ctx context.Context, token, kind string) Decision {
+	dec := Decision{Token: kind}
 	if dec.Token == metrics.TokenOther {
 		dec.Code = reason.NotOurs
 		return dec
@@ -114,7 +119,7 @@ func (d *Decider) Decide(ctx context.Context, token string) Decision {
 }
 
 func (d *Decider) decide(ctx context.Context, token string, dec *Decision) error {
-	id, err := d.Verify(ctx, token)
+	id, err := d.verify(ctx, token, dec.Token)
 	if err != nil {
 		return err
 	}
@@ -130,7 +135,11 @@ func (d *Decider) decide(ctx context.Context, token string, dec *Decision) error
 // Verify says who sent the token, without looking at mappings. Errors are
 // *reason.Denial.
 func (d *Decider) Verify(ctx context.Context, token string) (*identity.Identity, error) {
-	switch Kind(token) {
+	return d.verify(ctx, token, Kind(token))
+}
+
+func (d *Decider) verify(ctx context.Context, token, kind string) (*identity.Identity, error) {
+	switch kind {
 	case metrics.TokenOther:
 		return nil, reason.New(reason.NotOurs, "token has no "+presigned.Prefix+" prefix")
 	case metrics.TokenJWT:

@@ -113,13 +113,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // decide judges a token if there is room.
 func (h *handler) decide(ctx context.Context, token string) Decision {
-	slots := h.slots[Kind(token)]
+	kind := Kind(token)
+	slots := h.slots[kind]
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
-		return h.decider.Decide(ctx, token)
+		return h.decider.decideKind(ctx, token, kind)
 	default:
-		return Decision{Code: reason.Overloaded, Detail: "too many logins at once", Token: Kind(token)}
+		return Decision{Code: reason.Overloaded, Detail: "too many logins at once", Token: kind}
 	}
 }
 
@@ -180,9 +181,31 @@ func (h *handler) logDecision(ctx context.Context, dec *Decision, scrubbed bool,
 		}
 	}
 	if dec.Code == reason.OK {
-		attrs = append(attrs, slog.String("username", dec.Username), slog.Any("groups", dec.Groups), slog.String("backend", dec.Backend))
+		attrs = append(attrs, slog.String("username", dec.Username), slog.Any("groups", groups(dec.Groups)), slog.String("backend", dec.Backend))
 	} else if !scrubbed {
 		attrs = append(attrs, slog.String("detail", dec.Detail))
 	}
 	h.log.LogAttrs(ctx, level, message, attrs...)
 }
+
+// groups are a user's in the log: as slog would write them, without reflection.
+type groups []string
+
+// MarshalText implements encoding.TextMarshaler, for slog.TextHandler.
+func (g groups) MarshalText() ([]byte, error) {
+	n := 2
+	for _, s := range g {
+		n += len(s) + 1
+	}
+	b := append(make([]byte, 0, n), '[')
+	for i, s := range g {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, s...)
+	}
+	return append(b, ']'), nil
+}
+
+// MarshalJSON implements json.Marshaler, for slog.JSONHandler.
+func (g groups) MarshalJSON() ([]byte, error) { return appendStrings(nil, g), nil }
