@@ -8,8 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The rules for local clusters are tested through pkg/spec's fixtures. What
-// follows is what no fixture can hold, as this version reads no other clusters.
+// Most rules are tested through pkg/spec's fixtures. What follows needs a table.
 
 func clusterOn(datacenter string) *Cluster {
 	c := &Cluster{
@@ -135,7 +134,7 @@ func TestTokensOnRealClusters(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cluster := clusterOn("SomeDatacenterConfig")
+			cluster := clusterOn(ClusterAPIDatacenterConfigKind)
 			c := config(tt.edit)
 			c.SetDefaults(cluster)
 			if diff := cmp.Diff(tt.tokens, c.Spec.Tokens); diff != "" {
@@ -184,12 +183,46 @@ func TestClusterNames(t *testing.T) {
 
 func TestClusterOnRealMachines(t *testing.T) {
 	t.Parallel()
-	c := clusterOn("SomeDatacenterConfig")
+	c := clusterOn(ClusterAPIDatacenterConfigKind)
 	c.Spec.ControlPlaneConfiguration = ControlPlaneConfiguration{Count: 3, Endpoint: &Endpoint{Host: "192.0.2.1"}}
 	c.Spec.ManagementCluster.Name = "mgmt"
-	checkProblems(t, c.Validate(), nil)
+	checkProblems(t, c.Validate(), []string{
+		"spec.controlPlaneConfiguration.count: warning: left alone",
+		"spec.controlPlaneConfiguration.endpoint: warning: left alone",
+	})
+	c.Spec.ControlPlaneConfiguration = ControlPlaneConfiguration{}
 	c.Spec.KubernetesVersion = ""
 	checkProblems(t, c.Validate(), []string{"spec.kubernetesVersion: required"})
+}
+
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	good := []string{"", "proxy:3128", "http://proxy", "https://user:p%40ss@proxy.example.com:3128/", "http://[fd00::1]:80", "192.0.2.1:8080"}
+	bad := []string{"http://", "ftp://proxy", "http://proxy:0", "http://proxy:65536", "http://proxy/path", "a b", "http://pro xy", ":3128", "\x00"}
+	for _, proxy := range good {
+		if !isProxy(proxy) {
+			t.Errorf("%q: refused", proxy)
+		}
+	}
+	for _, proxy := range bad {
+		if isProxy(proxy) {
+			t.Errorf("%q: taken", proxy)
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"a.yaml", "./a", "../a/b.yaml", "a b", "..."} {
+		if message := CheckFile(file); message != "" {
+			t.Errorf("%q: %s", file, message)
+		}
+	}
+	for _, file := range []string{"", "/a", "*.yaml", "a?", "[a]", "https://example.com/a"} {
+		if CheckFile(file) == "" {
+			t.Errorf("%q: taken", file)
+		}
+	}
 }
 
 func TestEffectiveAudiences(t *testing.T) {
