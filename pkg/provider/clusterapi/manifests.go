@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -123,24 +124,46 @@ func readDocument(d Document) (*document, error) {
 		return nil, fail(d.Line, "has more than one document where one was expected")
 	}
 	root := first.Content[0]
+	start := d.Line + root.Line - 1
 	if root.Kind != yaml.MappingNode {
-		return nil, fail(d.Line+root.Line-1, "is not an object: it needs apiVersion and kind")
+		return nil, fail(start, "is not an object: it needs apiVersion and kind")
+	}
+	if key := duplicateKey(root); key != nil {
+		return nil, fail(d.Line+key.Line-1, "%q is there for the second time in one mapping: remove one", key.Value)
 	}
 	u, err := decode(d.Text)
 	if err != nil {
-		return nil, fail(d.Line, "%v", err)
+		return nil, fail(start, "is not YAML: %v", err)
 	}
 	if u.GetAPIVersion() == "" || u.GetKind() == "" {
-		return nil, fail(d.Line+root.Line-1, "is not an object: it needs apiVersion and kind")
+		return nil, fail(start, "is not an object: it needs apiVersion and kind")
 	}
 	if u.GetName() == "" {
 		if _, list := u.Object["items"]; list {
-			return nil, &ObjectError{File: d.File, Line: d.Line + root.Line - 1, Object: u.GetKind(), Message: "is a list: write its items as documents of their own"}
+			return nil, &ObjectError{File: d.File, Line: start, Object: u.GetKind(), Message: "is a list: write its items as documents of their own"}
 		}
-		return nil, &ObjectError{File: d.File, Line: d.Line + root.Line - 1, Object: u.GetKind(), Field: "metadata.name", Message: "is missing"}
+		return nil, &ObjectError{File: d.File, Line: start, Object: u.GetKind(), Field: "metadata.name", Message: "is missing"}
 	}
 	read.object = u
 	return read, nil
+}
+
+// duplicateKey finds a key that a mapping has twice, of which YAML's readers
+// take one or the other.
+func duplicateKey(n *yaml.Node) *yaml.Node {
+	seen := make(map[string]bool)
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind == yaml.ScalarNode {
+			if seen[c.Value] {
+				return c
+			}
+			seen[c.Value] = true
+		}
+		if key := duplicateKey(c); key != nil {
+			return key
+		}
+	}
+	return nil
 }
 
 // decode reads an object as kubectl does.
@@ -185,7 +208,7 @@ func (m *Manifests) findCluster() error {
 	case len(matching) == 0:
 		return &ObjectError{File: m.file(), Message: fmt.Sprintf("has no Cluster %s: it has %s; name %s", wanted(m.want), places(all), one)}
 	default:
-		return &ObjectError{File: matching[1].File, Line: matching[1].Line, Object: label(matching[1].object), Message: fmt.Sprintf("is the second Cluster: there are %s; name %s", places(matching), one)}
+		return matching[1].problem("", "is the second Cluster: there are %s; name %s", places(matching), one)
 	}
 	if v := m.cluster.object.GroupVersionKind().Version; v != "v1beta1" && v != "v1beta2" {
 		return m.cluster.problem("apiVersion", "is %q: capiam knows v1beta1 and v1beta2 of %s", m.cluster.object.GetAPIVersion(), clusterKind.Group)
@@ -218,7 +241,7 @@ func places(docs []*document) string {
 		if ns := d.object.GetNamespace(); ns != "" {
 			b.WriteString(ns + "/")
 		}
-		fmt.Fprintf(&b, "%s (%s:%d)", d.object.GetName(), d.File, d.Line)
+		fmt.Fprintf(&b, "%s (%s:%d)", d.object.GetName(), d.File, d.lineOf(""))
 	}
 	return b.String()
 }
@@ -259,7 +282,7 @@ func (m *Manifests) find(ref Reference) (*document, error) {
 			continue
 		}
 		if found != nil {
-			return nil, d.problem("", "is there twice, at %s:%d too: remove one", found.File, found.Line)
+			return nil, d.problem("", "is there twice, at %s:%d too: remove one", found.File, found.lineOf(""))
 		}
 		found = d
 	}
@@ -335,9 +358,10 @@ func (m *Manifests) Disable() (bool, error) {
 	})
 }
 
-// edit changes a document's object and text. Nothing but the object's own lines
-// change, and those keep comments, order and style as far as kustomize can; it
-// loses blank lines.
+// edit changes a document's object and text. Lines that have nothing to do with
+// the change stay as they are; where that cannot be done, the document is as
+// kustomize writes it, which keeps comments, order and style, and loses blank
+// lines.
 func (d *document) edit(edit func(*yaml.RNode, *unstructured.Unstructured) (bool, error)) (bool, error) {
 	head, body, tail := cut(d.Text)
 	crlf := bytes.Contains(body, []byte("\r\n"))
@@ -348,25 +372,40 @@ func (d *document) edit(edit func(*yaml.RNode, *unstructured.Unstructured) (bool
 	if err != nil {
 		return false, d.problem("", "%v", err)
 	}
+	before, err := encode(node, body)
+	if err != nil {
+		return false, d.problem("", "%v", err)
+	}
 	changed, err := edit(node, d.object)
 	if err != nil || !changed {
 		return false, d.locate(err)
 	}
-	text, err := encode(node, body)
+	texts, err := encode(node, body)
 	if err != nil {
 		return false, d.problem("", "%v", err)
 	}
-	after, err := decode(text)
+	text := texts[0]
+	after, err := decode([]byte(text))
 	if err != nil {
 		return false, d.problem("", "%v", err)
 	}
 	if err := sameBesides(d.object, after); err != nil {
 		return false, d.locate(err)
 	}
-	if crlf {
-		text = bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
+	for i := range texts {
+		grafted, ok := graft(string(body), before[i], texts[i])
+		if !ok {
+			continue
+		}
+		if u, err := decode([]byte(grafted)); err == nil && reflect.DeepEqual(u.Object, after.Object) {
+			text = grafted
+			break
+		}
 	}
-	d.Text = slices.Concat(head, text, tail)
+	if crlf {
+		text = strings.ReplaceAll(text, "\n", "\r\n")
+	}
+	d.Text = slices.Concat(head, []byte(text), tail)
 	d.object = after
 	return true, nil
 }
@@ -409,17 +448,23 @@ func isMarker(line []byte, marker string) bool {
 	return bytes.HasPrefix(line, []byte(marker)) && (len(line) == len(marker) || line[len(marker)] == ' ' || line[len(marker)] == '\t')
 }
 
-// encode writes a node as the text it was read from is indented.
-func encode(n *yaml.RNode, like []byte) ([]byte, error) {
-	var b bytes.Buffer
-	e := yaml.NewEncoderWithOptions(&b, &yaml.EncoderOptions{SeqIndent: yaml.SequenceIndentStyle(yaml.DeriveSeqIndentStyle(string(like)))})
-	if err := e.Encode(n.Document()); err != nil {
-		return nil, err
+// encode writes a node with its lists indented as in the text it was read from,
+// and the other way, since a text may do both.
+func encode(n *yaml.RNode, like []byte) ([2]string, error) {
+	styles := [2]yaml.SequenceIndentStyle{yaml.CompactSequenceStyle, yaml.WideSequenceStyle}
+	if yaml.DeriveSeqIndentStyle(string(like)) == string(yaml.WideSequenceStyle) {
+		slices.Reverse(styles[:])
 	}
-	if err := e.Close(); err != nil {
-		return nil, err
+	var texts [2]string
+	for i, style := range styles {
+		var b strings.Builder
+		e := yaml.NewEncoderWithOptions(&b, &yaml.EncoderOptions{SeqIndent: style})
+		if err := errors.Join(e.Encode(n.Document()), e.Close()); err != nil {
+			return texts, err
+		}
+		texts[i] = b.String()
 	}
-	return b.Bytes(), nil
+	return texts, nil
 }
 
 // problem is a problem of a field of the document's object.

@@ -424,13 +424,13 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook [
 	if !s.volume {
 		p.add(mapping("name", volumeName, "hostPath", hostDir, "mountPath", containerDir, "readOnly", true), "clusterConfiguration", "apiServer", "extraVolumes")
 	}
-	if !s.file || s.webhook != want {
-		file := mapping("path", hostFile, "owner", fileOwner, "permissions", fileMode, "content", string(webhook))
-		if s.file {
-			// Whatever else the file has would be about the old content.
-			p.add(with(file, "$patch", "replace"), "files")
-		} else {
-			p.add(file, "files")
+	file := mapping("path", hostFile, "owner", fileOwner, "permissions", fileMode, "content", string(webhook))
+	switch {
+	case !s.file:
+		p.add(file, "files")
+	case s.webhook != want:
+		if err := p.replaceFile(n, file); err != nil {
+			return false, err
 		}
 	}
 	return true, p.apply(n)
@@ -503,6 +503,41 @@ func (p *patch) add(element *yaml.RNode, fields ...string) {
 			yaml.LookupCreate(yaml.SequenceNode, slices.Concat(p.target.path, fields)...),
 			yaml.Append(element.YNode()))
 	}
+}
+
+// replaceFile makes a file of an object the one that is given, where it is in
+// the list. kustomize puts what a patch names at a list's start in the patch's
+// order, so the files before it are named too.
+func (p *patch) replaceFile(n, file *yaml.RNode) error {
+	list, err := n.Pipe(yaml.Lookup(slices.Concat(p.target.path, []string{"files"})...))
+	if err != nil {
+		return err
+	}
+	elements, err := list.Elements()
+	if err != nil {
+		return err
+	}
+	for _, e := range elements {
+		// With its comments, which kustomize would drop else.
+		at := e.Field("path").Value.Copy()
+		if path.Clean(at.YNode().Value) != hostFile {
+			stub := mapping()
+			stub.YNode().Content = append(stub.YNode().Content, yaml.NewScalarRNode("path").YNode(), at.YNode())
+			p.add(stub, "files")
+			continue
+		}
+		file.Field("path").Value.SetYNode(at.YNode())
+		// Whatever else the file has would be about the old content.
+		err := e.VisitFields(func(f *yaml.MapNode) error {
+			if key := f.Key.YNode().Value; file.Field(key) == nil {
+				with(file, key, nil)
+			}
+			return nil
+		})
+		p.add(file, "files")
+		return err
+	}
+	return nil
 }
 
 // setArg sets an argument of the API server.
@@ -625,6 +660,8 @@ func mapping(pairs ...any) *yaml.RNode {
 func with(n *yaml.RNode, key string, value any) *yaml.RNode {
 	v := &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: fmt.Sprint(value)}
 	switch {
+	case value == nil:
+		v.Tag, v.Value = yaml.NodeTagNull, "null"
 	case value == true || value == false:
 		v.Tag = yaml.NodeTagBool
 	case strings.Contains(v.Value, "\n"):
