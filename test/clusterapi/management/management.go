@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,15 +177,15 @@ func (m *Management) Wait(ctx context.Context, check func(context.Context) error
 // infrastructure provider.
 func (m *Management) Log(part string) string { return m.layout.Log(part) }
 
-// LogTails returns the ends of all logs, for the output of a failed test.
-func (m *Management) LogTails() string {
+// Complaints are the last errors in each log, for the output of a failed test.
+func (m *Management) Complaints() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var tails string
+	var all strings.Builder
 	for _, p := range m.processes {
-		tails += tail(p.log, 4<<10) + "\n"
+		fmt.Fprintf(&all, "%s:\n%s", p.log, complaints(p.log))
 	}
-	return tails
+	return all.String()
 }
 
 // PIDs are the processes of the parts, by their names.
@@ -328,5 +329,11 @@ func Remove(ctx context.Context, dir string) error {
 		return err
 	}
 	defer unlock()
+	// Sockets lie elsewhere if the directory's path is too long for them.
+	if sockets := filepath.Dir(layout.ControlSocket()); sockets != dir {
+		if err := os.RemoveAll(sockets); err != nil {
+			return err
+		}
+	}
 	return os.RemoveAll(dir)
 }

@@ -1,12 +1,15 @@
 package management
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -105,4 +108,30 @@ func tail(path string, most int64) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("the end of %s:\n%s", filepath.Base(path), data[:n])
+}
+
+// A line of a log that klog writes for an error, or that Go writes for a panic.
+var complaint = regexp.MustCompile(`^(?:[EF]\d{4} |panic: )`)
+
+// complaints returns the last lines of a log that complain, or why it cannot be
+// read.
+func complaints(path string) string {
+	const most, longest = 15, 600
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	defer f.Close()
+	var found []string
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadString('\n')
+		if complaint.MatchString(line) {
+			found = append(found, strings.TrimSuffix(line[:min(len(line), longest)], "\n")+"\n")
+			found = found[max(0, len(found)-most):]
+		}
+		if err != nil {
+			return strings.Join(found, "")
+		}
+	}
 }

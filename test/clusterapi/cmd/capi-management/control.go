@@ -7,15 +7,15 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capiam/capiam/pkg/provider/local"
 )
 
-// socket is where a running management cluster is spoken to. Its path must be
-// short enough for a socket (108 bytes).
-func socket(dir string) string { return filepath.Join(dir, "control.sock") }
+// socket is where a running management cluster is spoken to.
+func socket(dir string) string { return local.Layout{Dir: dir}.ControlSocket() }
 
 // stopWord is what asks a management cluster to end. The answer is the end of
 // the connection, when it has.

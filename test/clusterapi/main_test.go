@@ -1,0 +1,154 @@
+// Package clusterapi_test shows what capiam does to clusters of Cluster API's
+// own, unmodified managers. Their machines are the in-memory provider's, which
+// run nothing; everything else is real.
+//
+// All tests share one management cluster, and each has a namespace in it. The
+// programs are taken from the directory in CAPIAM_BIN, which `make test` sets.
+// Nothing here reaches beyond the machine: the tests run in a network namespace
+// that has only loopback, or not at all, as Cluster API's webhooks listen on all
+// addresses.
+package clusterapi_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capiam/capiam/test/clusterapi/cluster"
+	"github.com/capiam/capiam/test/clusterapi/management"
+	"github.com/capiam/capiam/test/isolate"
+)
+
+// binEnv names the directory with the programs under test.
+const binEnv = "CAPIAM_BIN"
+
+// patience bounds everything that is waited for. It is far more than anything
+// takes, so that a busy machine fails no test.
+const patience = 5 * time.Minute
+
+func TestMain(m *testing.M) {
+	if os.Getenv(binEnv) == "" {
+		os.Exit(m.Run()) // every test says why it is skipped
+	}
+	code, isolated, why := isolate.Run()
+	if isolated {
+		os.Exit(code)
+	}
+	if !isolate.Inside() {
+		fmt.Println("cannot make a network namespace; run as root, or allow user namespaces:", why)
+		os.Exit(1)
+	}
+	code = m.Run()
+	shared.stop()
+	os.Exit(code)
+}
+
+// shared is the management cluster of all tests. The first test that wants it
+// starts it.
+var shared sharedManagement
+
+type sharedManagement struct {
+	once sync.Once
+	dir  string
+	m    *management.Management
+	err  error
+}
+
+func (s *sharedManagement) start(bin string) {
+	// The name of a test would make the paths of sockets too long.
+	if s.dir, s.err = os.MkdirTemp("", "capiam-capi-"); s.err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s.m, s.err = management.Start(ctx, management.Options{
+		Dir: s.dir, Bin: bin, Infrastructure: management.InMemory(bin),
+	})
+}
+
+func (s *sharedManagement) stop() {
+	if s.m != nil {
+		s.m.Stop()
+	}
+	if s.dir != "" {
+		if err := management.Remove(context.Background(), s.dir); err != nil {
+			fmt.Println(err)
+		}
+	}
+}
+
+// programs returns the directory of the programs, absolute.
+func programs(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv(binEnv)
+	if bin == "" {
+		t.Skipf("%s does not say where the programs are: run by make test", binEnv)
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// newCluster names a cluster in a namespace of the test's own, and takes it away
+// at the end. It does not create the cluster.
+func newCluster(t *testing.T, name string) *cluster.Cluster {
+	t.Helper()
+	m := sharedCluster(t)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	if err := m.Client.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster.Cluster{Management: m, Namespace: namespace.Name, Name: name}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(m.Complaints())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := c.Delete(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := m.Client.Delete(ctx, namespace); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// sharedCluster returns the management cluster.
+func sharedCluster(t *testing.T) *management.Management {
+	t.Helper()
+	bin := programs(t)
+	shared.once.Do(func() { shared.start(bin) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.m
+}
+
+// fixture is a file of testdata with the cluster's names.
+func fixture(t *testing.T, file string, c *cluster.Cluster) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(strings.NewReplacer("NAMESPACE", c.Namespace, "NAME", c.Name).Replace(string(data)))
+}
+
+// within is a context that ends when patience does.
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
