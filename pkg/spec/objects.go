@@ -1,11 +1,9 @@
 package spec
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"k8s.io/apimachinery/pkg/api/validate/content"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -291,106 +289,4 @@ func (p *parser) place(o *object, file string) string {
 		return fmt.Sprintf("line %d", o.line)
 	}
 	return fmt.Sprintf("line %d of %s", o.line, o.file)
-}
-
-// readFiles reads the documents of the files that a ClusterAPIDatacenterConfig
-// names.
-func (p *parser) readFiles(config *object) {
-	typed := config.typed.(*v1alpha1.ClusterAPIDatacenterConfig)
-	spec := p.file
-	defer func() { p.file, p.config = spec, nil }()
-	dir := "."
-	if spec != StdinName {
-		dir = filepath.Dir(spec)
-	}
-	read := make(map[string]bool)
-	for i, file := range typed.Spec.Files {
-		field := fmt.Sprintf("spec.files[%d]", i)
-		if v1alpha1.CheckFile(file) != "" || config.isDamaged(field) || len(read) >= v1alpha1.MaxFiles {
-			continue // the object's own rules say it
-		}
-		name := filepath.Join(dir, filepath.FromSlash(file))
-		if read[name] {
-			continue // likewise
-		}
-		read[name] = true
-		fail := func(message string) {
-			p.unread = true
-			p.reportIn(spec, config.root.locate(field), config.label(), field, message)
-		}
-		if name == filepath.Clean(spec) {
-			fail("is the spec file itself, whose objects are read anyway: remove it")
-			continue
-		}
-		if p.readFile == nil {
-			fail("further files cannot be read here: put the objects into the spec itself")
-			continue
-		}
-		data, err := p.readFile(name)
-		if err != nil {
-			fail(fmt.Sprintf("cannot read it: %v", err))
-			continue
-		}
-		p.file, p.config = name, config
-		p.files = append(p.files, name)
-		before, issues := len(p.foreign), len(p.issues)+p.dropped
-		p.documents(data)
-		if len(p.foreign) == before && len(p.issues)+p.dropped == issues {
-			fail(fmt.Sprintf("%s holds no objects: remove it from the list, or fill it", name))
-		}
-	}
-}
-
-// documentText returns a document as it was written, without the markers around
-// it, and the line on which that starts.
-func documentText(c chunk) (text []byte, line int) {
-	marker := false
-	for pos := 0; pos < len(c.text); {
-		end, next := lineEnd(c.text, pos)
-		l, lineBreak := c.text[pos:end], c.text[end:next]
-		switch {
-		case !marker && isMarker(l, "---"):
-			marker = true
-			l = bytes.TrimLeft(l[len("---"):], " \t")
-		case !marker && isDirective(l):
-			l = nil
-		case isMarker(l, "..."):
-			l = nil
-		case len(l) > 0 && l[0] != '#' && len(bytes.TrimSpace(l)) > 0:
-			marker = true // what follows is content, whatever it looks like
-		}
-		text = append(append(text, l...), lineBreak...)
-		pos = next
-	}
-	line = c.line
-	for {
-		end, next := lineEnd(text, 0)
-		if next == 0 || len(bytes.TrimSpace(text[:end])) > 0 {
-			break
-		}
-		text = text[next:]
-		line++
-	}
-	text = bytes.TrimRight(text, " \t\r\n")
-	return append(text, '\n'), line
-}
-
-func isDirective(line []byte) bool { return len(line) > 0 && line[0] == '%' }
-
-// checkDirectives says what is wrong with the directives before a document, or
-// returns nothing. One other than %YAML changes what the text means, and is not
-// taken along.
-func checkDirectives(c chunk) string {
-	for pos := 0; pos < len(c.text); {
-		end, next := lineEnd(c.text, pos)
-		l := c.text[pos:end]
-		switch {
-		case isDirective(l) && !bytes.HasPrefix(l, []byte("%YAML")):
-			return fmt.Sprintf("starts with the directive %s: write it without", clip(string(l)))
-		case isMarker(l, "---"), !isDirective(l) && len(bytes.TrimSpace(l)) > 0 && l[0] != '#':
-			return ""
-		}
-		pos = next
-	}
-	return ""
 }
