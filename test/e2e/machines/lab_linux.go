@@ -20,7 +20,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -185,18 +187,30 @@ func (l *Lab) SetHosts(lines string) error {
 	return err
 }
 
-func (l *Lab) hosts() (string, error) {
-	raw, err := os.ReadFile(l.path("hosts"))
+// SetTrust gives every machine that starts from now on certificate authorities
+// in PEM, which all containers on it trust in place of their images' own.
+func (l *Lab) SetTrust(pem []byte) error {
+	_, err := atomicfile.Write(l.path("trust.pem"), pem, 0o644)
+	return err
+}
+
+// optional reads one of the lab's files that may not be there.
+func (l *Lab) optional(name string) (string, error) {
+	raw, err := os.ReadFile(l.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	return string(raw), err
 }
 
-// Down ends all machines and removes every trace of the lab. It says so if a
+// Down ends all machines, and all else that runs in the lab's network, and
+// removes every trace of the lab. It says so if a
 // setting of the host is not what it was before, and puts it back.
 func (l *Lab) Down(ctx context.Context) error {
 	var problems []error
+	if err := l.endProcesses(); err != nil {
+		problems = append(problems, err)
+	}
 	machines, err := l.List()
 	if err != nil {
 		problems = append(problems, err)
@@ -219,4 +233,53 @@ func (l *Lab) Down(ctx context.Context) error {
 		return errors.Join(problems...)
 	}
 	return os.RemoveAll(l.dir)
+}
+
+// endProcesses ends what runs in the lab's network, the management cluster of a
+// test that was killed say.
+func (l *Lab) endProcesses() error {
+	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			pids, err := l.processes()
+			if err != nil || len(pids) == 0 {
+				return err
+			}
+			if time.Now().After(deadline) {
+				break
+			}
+			for _, pid := range pids {
+				_ = unix.Kill(pid, signal) // it may have ended
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return fmt.Errorf("processes in %s do not end", l.NetworkNamespace())
+}
+
+func (l *Lab) processes() ([]int, error) {
+	var own unix.Stat_t
+	if err := unix.Stat(l.NetworkNamespace(), &own); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		var theirs unix.Stat_t
+		err = unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &theirs)
+		if err == nil && theirs.Ino == own.Ino && theirs.Dev == own.Dev {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }

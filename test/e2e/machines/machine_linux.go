@@ -163,14 +163,18 @@ func (l *Lab) boot(ctx context.Context, machine *Machine, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	hosts, err := l.hosts()
+	hosts, err := l.optional("hosts")
+	if err != nil {
+		return err
+	}
+	trust, err := l.optional("trust.pem")
 	if err != nil {
 		return err
 	}
 	what := inside.Spec{
 		Name: machine.Name, Dir: machine.dir, Programs: l.record.Programs,
 		Archives: l.path("images"), Address: machine.Address + prefixLength, Gateway: Gateway,
-		PodCIDR: machine.PodCIDR, Hosts: hosts, PauseImage: l.record.PauseImage, Command: spec.Command, Files: spec.Files,
+		PodCIDR: machine.PodCIDR, Hosts: hosts, Trust: trust, PauseImage: l.record.PauseImage, Command: spec.Command, Files: spec.Files,
 	}
 	for _, h := range all {
 		what.Controllers = append(what.Controllers, h.controllers)
@@ -439,7 +443,7 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 // machine there is and, under the archive's name, every one to come.
 func (l *Lab) Import(ctx context.Context, archive string) error {
 	kept := l.path("images", filepath.Base(archive))
-	if err := copyFile(archive, kept); err != nil {
+	if err := linkOrCopy(archive, kept); err != nil {
 		return err
 	}
 	all, err := l.List()
@@ -470,7 +474,13 @@ func (m *Machine) isNode() bool {
 	return err == nil
 }
 
-func copyFile(from, to string) error {
+func linkOrCopy(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if os.Link(from, to) == nil {
+		return nil
+	}
 	source, err := os.Open(from)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,7 +91,9 @@ func (c containers) ExecContainer(ctx context.Context, name string, config *cont
 func (c containers) RunContainer(ctx context.Context, config *container.RunContainerInput, _ io.Writer) error {
 	spec := machines.Spec{Name: config.Name, Image: config.Image, Labels: config.Labels}
 	if len(config.Entrypoint) > 0 {
-		spec.Command = config.Entrypoint
+		// The configuration asks for more connections than a process may have
+		// files where raising the limit is not allowed.
+		spec.Command = append(slices.Clone(config.Entrypoint), "-n", "4000")
 		spec.Files = map[string]string{haproxyConfig: haproxyIdle}
 	}
 	_, err := c.lab.Run(ctx, spec)

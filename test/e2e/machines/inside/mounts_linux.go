@@ -213,6 +213,7 @@ state = "/run/containerd"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
+  base_runtime_spec = %q
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
   SystemdCgroup = false
@@ -223,7 +224,7 @@ state = "/run/containerd"
 
 [plugins."io.containerd.grpc.v1.cri".registry]
   config_path = "/etc/containerd/certs.d"
-`, spec.PauseImage)
+`, spec.PauseImage, baseSpecFile)
 }
 
 // cniConfig lets pods reach each other and everything else in the lab: the

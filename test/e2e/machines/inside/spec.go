@@ -35,9 +35,6 @@ type Spec struct {
 	Dir string `json:"dir"`
 	// Programs is the host's directory that becomes ProgramDir.
 	Programs string `json:"programs"`
-	// Store is a prepared directory of containerd, shared by all machines and
-	// changed by none; empty for none.
-	Store string `json:"store,omitempty"`
 	// Archives is the host's directory of images to import.
 	Archives string `json:"archives"`
 	// Address is the machine's own, with the length of its network's prefix.
@@ -48,6 +45,9 @@ type Spec struct {
 	PodCIDR string `json:"podCIDR"`
 	// Hosts are further lines of /etc/hosts.
 	Hosts string `json:"hosts,omitempty"`
+	// Trust are certificate authorities in PEM that all containers trust instead
+	// of those their images bring.
+	Trust string `json:"trust,omitempty"`
 	// PauseImage is the image of containerd's sandboxes.
 	PauseImage string `json:"pauseImage"`
 	// Controllers are the version 1 control-group hierarchies, as mount options:

@@ -3,6 +3,7 @@ package inside
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -54,7 +55,7 @@ func Supervise() error {
 		return err
 	}
 	go serve(listener, units)
-	if err := supply(spec); err != nil {
+	if err := writeBaseSpec(ctx, spec.Trust); err != nil {
 		ready(err)
 		return err
 	}
@@ -77,16 +78,6 @@ func Supervise() error {
 	return nil
 }
 
-// supply gives a machine its copy of the prepared store. All but the databases
-// are hard links: containerd never changes a blob or a committed layer, so
-// machines share them on the disk and in memory.
-func supply(spec Spec) error {
-	if spec.Store == "" {
-		return nil
-	}
-	return nil
-}
-
 func waitForContainerd(ctx context.Context) error {
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -103,6 +94,36 @@ func waitForContainerd(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// baseSpecFile is what containerd makes every container from.
+const baseSpecFile = "/etc/containerd/base-spec.json"
+
+// writeBaseSpec has every container see the machine's certificate authorities
+// where programs look for them first.
+func writeBaseSpec(ctx context.Context, trust string) error {
+	raw, err := exec.CommandContext(ctx, "ctr", "oci", "spec").Output()
+	if err != nil {
+		return fmt.Errorf("containerd's base specification: %w", err)
+	}
+	if trust != "" {
+		const bundle, ours = "/etc/ssl/certs/ca-certificates.crt", "/etc/containerd/trust.pem"
+		if err := os.WriteFile(ours, []byte(trust), 0o644); err != nil {
+			return err
+		}
+		var spec map[string]any
+		if err := json.Unmarshal(raw, &spec); err != nil {
+			return err
+		}
+		mounts, _ := spec["mounts"].([]any)
+		spec["mounts"] = append(mounts, map[string]any{
+			"destination": bundle, "source": ours, "type": "bind", "options": []string{"bind", "ro"},
+		})
+		if raw, err = json.Marshal(spec); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(baseSpecFile, raw, 0o644)
 }
 
 func importArchives(ctx context.Context) error {
