@@ -127,6 +127,53 @@ capi-up: build kubectl capi-managers ## Leave a management cluster standing, wit
 capi-down: ## End that management cluster and remove it
 	$(BIN)/capi-management down --dir $(CAPI_DIR)
 
+##@ End to end
+
+# Real Kubernetes nodes, made of namespaces, by Cluster API's own controllers. It
+# needs root; see test/e2e/README.md.
+E2E         := $(BIN)/e2e
+E2E_TIMEOUT ?= 60m
+E2E_VERSION := v0.0.0-e2e
+
+.PHONY: e2e
+e2e: e2e-build e2e-image ## Run the end-to-end tests (root; minutes)
+	cd test/e2e && CAPIAM_BIN=$(BIN) CAPIAM_E2E_DIST=$(CURDIR)/dist $(GO) test -tags=e2e -count=1 -v -timeout=$(E2E_TIMEOUT) $(if $(RUN),-run '$(RUN)') .
+
+.PHONY: e2e-up
+e2e-up: e2e-build ## Leave an environment for real nodes standing (root; SPEC=file also creates that cluster)
+	$(E2E)/e2e up
+	$(if $(SPEC),$(E2E)/e2e exec capiam create cluster -f '$(abspath $(SPEC))' --kubeconfig /var/lib/capiam-e2e/x-management/admin.kubeconfig)
+
+.PHONY: e2e-down
+e2e-down: ## Remove every trace of it
+	cd test/e2e && $(GO) run ./cmd/e2e down
+
+.PHONY: e2e-packages
+e2e-packages: ## Install the Debian packages that end-to-end tests need
+	test/e2e/packages.sh
+
+.PHONY: e2e-image
+e2e-image:
+	$(MAKE) image VERSION=$(E2E_VERSION)
+
+.PHONY: e2e-build
+e2e-build: e2e-packages build kubectl capi-managers $(E2E)/kubelet $(E2E)/pause ## Build what end-to-end tests run (minutes when cold)
+	cd test/e2e && $(GO) build -ldflags '-s -w' -o $(E2E)/ ./cmd/...
+	ln -sf e2e-node $(E2E)/systemctl
+	cp test/e2e/crictl $(BIN)/kubectl $(E2E)/
+
+# The programs of a node, of which kubelet stands for all.
+$(E2E)/kubelet: test/e2e/nodebin/go.mod test/e2e/nodebin/go.sum
+	@mkdir -p $(E2E)
+	cd test/e2e/nodebin && $(GO) build -ldflags '$(KUBE_LDFLAGS)' -o $(E2E)/ $(addprefix k8s.io/kubernetes/cmd/,\
+		kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubeadm kubelet)
+	cd test/e2e/nodebin && $(GO) build -ldflags '-s -w' -o $(E2E)/etcd go.etcd.io/etcd/server/v3
+	@touch $@
+
+$(E2E)/pause: test/e2e/nodebin/go.mod
+	@mkdir -p $(E2E)
+	gcc -Os -static -o $@ "$$(cd test/e2e/nodebin && $(GO) list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c"
+
 ##@ Generate
 
 .PHONY: generate
