@@ -207,7 +207,7 @@ func lookupDenial(err error, canonical string) error {
 }
 
 // render makes the Kubernetes user of a match.
-func (d *Decider) render(ctx context.Context, match mapping.Match, id *identity.Identity, dec *Decision) error {
+func (d *Decider) render(ctx context.Context, match *mapping.Match, id *identity.Identity, dec *Decision) error {
 	values := mapping.Values{AccountID: id.ARN.Account, SessionName: id.SessionName, AccessKeyID: id.AccessKeyID}
 	if needsNodeName(match) {
 		name, err := d.nodeName(ctx, id)
@@ -246,7 +246,7 @@ func (d *Decider) render(ctx context.Context, match mapping.Match, id *identity.
 
 var errEmptyName = errors.New("would be empty")
 
-func needsNodeName(match mapping.Match) bool {
+func needsNodeName(match *mapping.Match) bool {
 	has := func(t mapping.Template) bool { return slices.Contains(t.Variables(), mapping.VarEC2PrivateDNSName) }
 	return has(match.Username) || slices.ContainsFunc(match.Groups, has)
 }

@@ -129,15 +129,19 @@ func (x *Index) Len() int { return x.entries }
 // every source's mapAccounts.
 func (x *Index) Lookup(arn iam.ARN) (Match, bool) {
 	m, err := x.LookupPrincipal(Principal{ARN: arn})
-	return m, err == nil
+	if err != nil {
+		return Match{}, false
+	}
+	return *m, true
 }
 
 // LookupPrincipal is Lookup for tables that go by user ID too. It returns
 // ErrNotMapped, or ErrUserIDMismatch if the user ID is known and belongs to
-// another ARN; such a login must be denied.
-func (x *Index) LookupPrincipal(p Principal) (Match, error) {
+// another ARN; such a login must be denied. The match is the index's own, and not
+// to be changed: in a large table, copying it takes longer than finding it.
+func (x *Index) LookupPrincipal(p Principal) (*Match, error) {
 	if x.partition != "" && p.ARN.Partition != x.partition {
-		return Match{}, ErrNotMapped
+		return nil, ErrNotMapped
 	}
 	var buf [160]byte
 	key := p.ARN.AppendKey(buf[:0])
@@ -150,22 +154,22 @@ func (x *Index) LookupPrincipal(p Principal) (Match, error) {
 	if p.UserID != "" && len(x.strict) > 0 {
 		if e := x.strict[p.UserID]; e != nil && (found == nil || e.source < found.source) {
 			if e.agree != "" && e.agree != string(key) {
-				return Match{}, ErrUserIDMismatch
+				return nil, ErrUserIDMismatch
 			}
 			found = e
 		}
 	}
 	if found != nil {
-		return found.match, nil
+		return &found.match, nil
 	}
 	if source, ok := x.accounts[p.ARN.Account]; ok {
-		return Match{
+		return &Match{
 			Username:        Template{text: p.ARN.Principal().StripRolePath().String()},
 			Source:          source,
 			AccountFallback: true,
 		}, nil
 	}
-	return Match{}, ErrNotMapped
+	return nil, ErrNotMapped
 }
 
 // The name IAM Identity Center gives a permission set's role, around the set's

@@ -305,8 +305,12 @@ func TestStrictSource(t *testing.T) {
 		{"no ID", "", roleR, roleR, nil},
 	} {
 		m, err := x.LookupPrincipal(Principal{ARN: mustARN(t, tt.arn), UserID: tt.userID})
-		if !errors.Is(err, tt.err) || m.Username.String() != tt.want {
-			t.Errorf("%s: %q, %v; want %q, %v", tt.name, m.Username, err, tt.want, tt.err)
+		name := ""
+		if err == nil {
+			name = m.Username.String()
+		}
+		if !errors.Is(err, tt.err) || name != tt.want {
+			t.Errorf("%s: %q, %v; want %q, %v", tt.name, name, err, tt.want, tt.err)
 		}
 	}
 }
@@ -327,7 +331,7 @@ func TestLookupAllocates(t *testing.T) {
 	for name, arn := range arns {
 		most := 0.0
 		if name == "account" {
-			most = 1
+			most = 2
 		}
 		if got := testing.AllocsPerRun(100, func() { x.Lookup(arn) }); got > most {
 			t.Errorf("%s: %v allocations, want at most %v", name, got, most)
@@ -365,7 +369,9 @@ func bigMappings(n int) Mappings {
 	return m
 }
 
+// BenchmarkLookup is what a login costs the index.
 func BenchmarkLookup(b *testing.B) {
+	lookup := func(x *Index, arn iam.ARN) { _, _ = x.LookupPrincipal(Principal{ARN: arn}) }
 	for _, n := range []int{10, 10_000, 100_000} {
 		x, arns := bigIndex(n)
 		for _, name := range slices.Sorted(maps.Keys(arns)) {
@@ -373,7 +379,7 @@ func BenchmarkLookup(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					x.Lookup(arn)
+					lookup(x, arn)
 				}
 			})
 		}
@@ -386,7 +392,7 @@ func BenchmarkLookup(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				x.Lookup(all[i])
+				lookup(x, all[i])
 				if i++; i == len(all) {
 					i = 0
 				}

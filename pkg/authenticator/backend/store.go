@@ -97,8 +97,8 @@ func NewStore(names []string, opts StoreOptions) *Store {
 
 // Lookup returns what the mappings say about a principal: mapping.ErrNotMapped,
 // mapping.ErrUserIDMismatch, or ErrNotLoaded while a backend that may know the
-// principal has not loaded.
-func (s *Store) Lookup(p mapping.Principal) (mapping.Match, error) {
+// principal has not loaded. The match is not to be changed.
+func (s *Store) Lookup(p mapping.Principal) (*mapping.Match, error) {
 	st := s.state.Load()
 	m, err := st.index.LookupPrincipal(p)
 	if len(st.waiting) == 0 {
@@ -108,7 +108,7 @@ func (s *Store) Lookup(p mapping.Principal) (mapping.Match, error) {
 		if err == nil && s.opts.Now().Sub(s.started) > patience {
 			return m, nil
 		}
-		return mapping.Match{}, fmt.Errorf("%w: backend %s", ErrNotLoaded, strings.Join(st.waiting, ", "))
+		return nil, fmt.Errorf("%w: backend %s", ErrNotLoaded, strings.Join(st.waiting, ", "))
 	}
 	return m, nil
 }
