@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,7 +183,23 @@ func (c *ConfigMap) present(object *unstructured.Unstructured) {
 	c.last, c.missing, c.loaded = next, time.Time{}, true
 	c.opts.Store.Set(mapping.BackendEKSConfigMap, m, findings, "")
 	c.opts.Events.Report(object, c.opts.Store.findings(mapping.BackendEKSConfigMap))
-	c.save(m)
+	c.save(goodText(data, m, findings))
+}
+
+// goodText returns data that gives a table when it is read without the last good
+// one: the text as it came if nothing in it is wrong, as writing a large table
+// anew takes longer than all else of a reload.
+func goodText(data map[string]string, m mapping.Mappings, findings []mapping.Finding) map[string]string {
+	if slices.ContainsFunc(findings, func(f mapping.Finding) bool { return f.Severity == mapping.Error }) {
+		return mapping.Encode(m)
+	}
+	good := make(map[string]string, 3)
+	for _, key := range []string{mapping.MapRoles, mapping.MapUsers, mapping.MapAccounts} {
+		if text, ok := data[key]; ok {
+			good[key] = text
+		}
+	}
+	return good
 }
 
 // gone is for an aws-auth that was deleted or emptied. Whoever did it may have
@@ -200,7 +217,7 @@ func (c *ConfigMap) gone(object *unstructured.Unstructured, what string) {
 	now := c.opts.Now()
 	if c.missing.IsZero() {
 		c.missing = now
-		c.save(c.last.Mappings())
+		c.save(mapping.Encode(c.last.Mappings()))
 	}
 	end := c.missing.Add(c.opts.Grace)
 	c.loaded = true
@@ -214,14 +231,15 @@ func (c *ConfigMap) gone(object *unstructured.Unstructured, what string) {
 	}
 	c.last, c.missing = nil, time.Time{}
 	c.opts.Store.Set(mapping.BackendEKSConfigMap, mapping.Mappings{}, nil, what+"; the time for putting it right is over, and nobody is mapped by it")
-	c.save(mapping.Mappings{})
+	c.save(map[string]string{})
 }
 
-func (c *ConfigMap) save(m mapping.Mappings) {
+// save keeps a table over a restart.
+func (c *ConfigMap) save(data map[string]string) {
 	if c.opts.SnapshotDir == "" {
 		return
 	}
-	c.saved = savedTable{Data: mapping.Encode(m), SavedAt: c.opts.Now(), MissingSince: c.missing}
+	c.saved = savedTable{Data: data, SavedAt: c.opts.Now(), MissingSince: c.missing}
 	if err := c.saved.store(c.opts.SnapshotDir, awsAuthName); err != nil {
 		c.opts.Log.Warn("last good mappings not saved", "error", err.Error())
 	}
