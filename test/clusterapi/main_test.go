@@ -11,6 +11,7 @@ package clusterapi_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +45,12 @@ func TestMain(m *testing.M) {
 	}
 	if !isolate.Inside() {
 		fmt.Println("cannot make a network namespace; run as root, or allow user namespaces:", why)
+		os.Exit(1)
+	}
+	// The tests wait far more than they work. Who says otherwise on the command
+	// line is heard, as that is only read by m.Run.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Println(err)
 		os.Exit(1)
 	}
 	code = m.Run()

@@ -59,17 +59,15 @@ func Parse(data []byte) (*Config, error) {
 }
 
 func (f *File) decode() error {
-	content := []byte(f.Content)
-	switch f.Encoding {
-	case "":
+	if f.Encoding == "" {
 		return nil
-	case "base64", "gzip+base64":
-		var err error
-		if content, err = base64.StdEncoding.DecodeString(f.Content); err != nil {
-			return err
-		}
-	default:
+	}
+	if f.Encoding != "base64" && f.Encoding != "gzip+base64" {
 		return fmt.Errorf("unknown encoding %q", f.Encoding)
+	}
+	content, err := base64.StdEncoding.DecodeString(f.Content)
+	if err != nil {
+		return err
 	}
 	if f.Encoding == "gzip+base64" {
 		r, err := gzip.NewReader(bytes.NewReader(content))

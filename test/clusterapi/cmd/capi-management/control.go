@@ -69,22 +69,23 @@ func (c *control) waitStop() {
 
 func (c *control) close() { _ = c.listener.Close() }
 
-func dial(dir string) (*net.UnixConn, error) {
-	conn, err := net.Dial("unix", socket(dir))
+func dial(dir string) (net.Conn, error) { return net.Dial("unix", socket(dir)) }
+
+// running tells whether a management cluster is up.
+func running(dir string) bool {
+	conn, err := dial(dir)
 	if err != nil {
-		return nil, err
+		return false
 	}
-	return conn.(*net.UnixConn), nil
+	_ = conn.Close()
+	return true
 }
 
 // askStop asks a management cluster to end, and returns when its process has.
-func askStop(ctx context.Context, conn *net.UnixConn) error {
+func askStop(ctx context.Context, conn net.Conn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(conn, stopWord); err != nil {
-		return err
-	}
-	if err := conn.CloseWrite(); err != nil {
 		return err
 	}
 	// The kernel closes the other end with the process.
@@ -95,8 +96,8 @@ func askStop(ctx context.Context, conn *net.UnixConn) error {
 }
 
 // peer is the process behind a connection.
-func peer(conn *net.UnixConn) (int, error) {
-	raw, err := conn.SyscallConn()
+func peer(conn net.Conn) (int, error) {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return 0, err
 	}

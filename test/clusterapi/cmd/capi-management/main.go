@@ -115,7 +115,7 @@ func serve(ctx context.Context, dir string) error {
 
 // up starts serve in the background, and returns when the cluster is ready.
 func up(ctx context.Context, dir string) error {
-	if _, err := dial(dir); err == nil {
+	if running(dir) {
 		return say(dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -143,8 +143,7 @@ func up(ctx context.Context, dir string) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		if conn, err := dial(dir); err == nil {
-			conn.Close()
+		if running(dir) {
 			fmt.Fprintf(os.Stderr, "ready after %s\n", time.Since(started).Round(100*time.Millisecond))
 			return say(dir)
 		}
@@ -154,8 +153,7 @@ func up(ctx context.Context, dir string) error {
 			return fmt.Errorf("the management cluster has not come up: %w\n%s", err, said)
 		case <-ctx.Done():
 			_ = cmd.Process.Signal(syscall.SIGTERM)
-			<-ended
-			return context.Cause(ctx)
+			return errors.Join(context.Cause(ctx), <-ended)
 		case <-ticker.C:
 		}
 	}
