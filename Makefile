@@ -45,9 +45,18 @@ kubectl: ## Build bin/kubectl, for a machine that has none
 
 ##@ Check
 
+# Modules beside the main one whose tests run. gotestsum reads one stream of all,
+# so that there is one summary. Go does not look at programs outside a module, so
+# it must not take over old results there (-count=1).
+TEST_MODULES := test/clusterapi
+GO_TEST      := $(GO) test -json -race -timeout=20m
+
 .PHONY: test
-test: build kubectl test-tools ## Run all tests but the long end-to-end ones
-	CGO_ENABLED=1 CAPIAM_BIN=$(BIN) $(BIN)/gotestsum --format=pkgname-and-test-fails --packages='./...' -- -race -timeout=20m
+test: build kubectl test-tools capi-managers ## Run all tests but the long end-to-end ones
+	CGO_ENABLED=1 CAPIAM_BIN=$(BIN) $(BIN)/gotestsum --format=pkgname-and-test-fails --raw-command -- sh -c '\
+		$(GO_TEST) ./...; failed=$$?; \
+		for module in $(TEST_MODULES); do (cd $$module && $(GO_TEST) -count=1 ./...) || failed=1; done; \
+		exit $$failed'
 
 # A count of inputs, because go test may call it a failure when a time runs out.
 # Fuzzing instruments the tested packages and all they import, so the first run
@@ -71,11 +80,13 @@ oracle: $(BIN)/aws-iam-authenticator ## Run the conformance tables against aws-i
 lint: $(BIN)/golangci-lint ## Run the linters
 	$(BIN)/golangci-lint run ./...
 	cd cmd/capiam-local && $(BIN)/golangci-lint run --config ../../.golangci.yml ./...
+	cd test/clusterapi && $(BIN)/golangci-lint run --config ../../.golangci.yml ./...
 
 .PHONY: vet
 vet: ## Run go vet on every module
 	$(GO) vet ./...
 	cd cmd/capiam-local && $(GO) vet ./...
+	cd test/clusterapi && $(GO) vet ./...
 
 .PHONY: cross
 cross: ## Compile the command line for every platform
