@@ -26,9 +26,6 @@ import (
 // insideEnv is set for the copy of a program that runs in the lab's network.
 const insideEnv = "CAPIAM_E2E_INSIDE"
 
-// KubernetesVersion is that of the nodes.
-const KubernetesVersion = "v1.36.3"
-
 // Options say where an environment is.
 type Options struct {
 	// Dir is the lab's directory; machines.DefaultDir if empty.
@@ -92,7 +89,7 @@ func (o Options) up(ctx context.Context) (*machines.Lab, error) {
 	if err := machines.Check(); err != nil {
 		return nil, err
 	}
-	archive, pause, err := images.Kubernetes(ctx, o.programs(), KubernetesVersion)
+	archive, pause, err := images.Kubernetes(ctx, o.programs())
 	if err != nil {
 		return nil, fmt.Errorf("images of Kubernetes: %w (make e2e-build)", err)
 	}
@@ -100,7 +97,11 @@ func (o Options) up(ctx context.Context) (*machines.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lab.Import(ctx, archive); err != nil {
+	err = lab.Import(ctx, archive)
+	if err == nil {
+		err = lab.Prepare(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, lab.Down(context.WithoutCancel(ctx)))
 	}
 	return lab, nil

@@ -67,7 +67,11 @@ func startSTS(lab *machines.Lab) (_ *STS, err error) {
 	}
 	s.done.Go(s.forward)
 	s.State.IssuerURL(Account)
-	if err := lab.SetHosts(machines.Gateway + " " + strings.Join(s.Server.Names(), " ") + "\n"); err != nil {
+	var hosts strings.Builder
+	for _, name := range s.Server.Names() {
+		fmt.Fprintln(&hosts, machines.Gateway, name)
+	}
+	if err := lab.SetHosts(hosts.String()); err != nil {
 		return nil, err
 	}
 	if err := lab.SetTrust(s.State.CAPEM()); err != nil {

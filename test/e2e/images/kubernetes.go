@@ -2,9 +2,7 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -18,14 +16,18 @@ func architecture() string { return runtime.GOARCH }
 // Kubernetes makes the images that kubeadm of this directory asks for, out of
 // the programs that are there too, and returns the archive and the reference of
 // the pause image. An archive newer than all programs is left as it is.
-func Kubernetes(ctx context.Context, programs, version string) (archive, pause string, err error) {
-	references, err := wanted(ctx, programs, version)
+func Kubernetes(ctx context.Context, programs string) (archive, pause string, err error) {
+	version, err := kubeadm(ctx, programs, "version", "--output=short")
+	if err != nil {
+		return "", "", err
+	}
+	references, err := kubeadm(ctx, programs, "config", "images", "list", "--kubernetes-version="+version)
 	if err != nil {
 		return "", "", err
 	}
 	var all []Image
 	newest := []string{filepath.Join(programs, "kubeadm")}
-	for _, reference := range references {
+	for _, reference := range strings.Fields(references) {
 		image, err := imageOf(ctx, programs, reference)
 		if err != nil {
 			return "", "", err
@@ -53,22 +55,22 @@ func current(archive string, sources []string) bool {
 	}
 	for _, source := range sources {
 		info, err := os.Stat(source)
-		if errors.Is(err, fs.ErrNotExist) || err != nil || info.ModTime().After(made.ModTime()) {
+		if err != nil || info.ModTime().After(made.ModTime()) {
 			return false
 		}
 	}
 	return true
 }
 
-// wanted asks kubeadm which images it will look for.
-func wanted(ctx context.Context, programs, version string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(programs, "kubeadm"), "config", "images", "list", "--kubernetes-version="+version)
+// kubeadm asks kubeadm for something.
+func kubeadm(ctx context.Context, programs string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "kubeadm"), args...)
 	cmd.Env = []string{}
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("which images kubeadm wants: %w", err)
+		return "", fmt.Errorf("kubeadm %s: %w", strings.Join(args, " "), err)
 	}
-	return strings.Fields(string(out)), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 func imageOf(ctx context.Context, programs, reference string) (Image, error) {

@@ -1,7 +1,6 @@
 package machines
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -159,6 +158,11 @@ func (m *Machine) save() error {
 
 // boot starts the machine's first process, connects it, and waits for it.
 func (l *Lab) boot(ctx context.Context, machine *Machine, spec Spec) error {
+	if len(spec.Command) == 0 {
+		if err := l.supply(ctx, machine); err != nil {
+			return err
+		}
+	}
 	all, err := hierarchies()
 	if err != nil {
 		return err
@@ -442,8 +446,8 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 // Import loads an archive of images, as `docker save` writes it, into every
 // machine there is and, under the archive's name, every one to come.
 func (l *Lab) Import(ctx context.Context, archive string) error {
-	kept := l.path("images", filepath.Base(archive))
-	if err := linkOrCopy(archive, kept); err != nil {
+	name := filepath.Base(archive)
+	if err := linkOrCopy(archive, l.path("images", name)); err != nil {
 		return err
 	}
 	all, err := l.List()
@@ -454,18 +458,64 @@ func (l *Lab) Import(ctx context.Context, archive string) error {
 		if !machine.Running() || !machine.isNode() {
 			continue
 		}
-		file, err := os.Open(kept)
-		if err != nil {
+		if _, err := machine.Output(ctx, "e2e-node", inside.VerbImport, filepath.Join(inside.ArchiveDir, name)); err != nil {
 			return err
-		}
-		var said bytes.Buffer
-		err = machine.Exec(ctx, Exec{Stdin: bufio.NewReader(file), Stdout: &said, Stderr: &said}, "ctr", "--namespace=k8s.io", "images", "import", "-")
-		err = errors.Join(err, file.Close())
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, said.String())
 		}
 	}
 	return nil
+}
+
+// Prepare imports what archives there are once and for all: machines that start
+// from now on share what containerd made of them, on the disk and in memory.
+func (l *Lab) Prepare(ctx context.Context) (err error) {
+	const name = "prepare"
+	machine, err := l.Run(ctx, Spec{Name: name})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Remove(context.WithoutCancel(ctx), name)) }()
+	if _, err := machine.Output(ctx, "systemctl", "stop", "containerd"); err != nil {
+		return err
+	}
+	if err := os.Rename(machine.Disk("/var/lib/containerd"), l.path("store")); err != nil {
+		return err
+	}
+	archives, err := filepath.Glob(l.path("images", "*"))
+	if err != nil {
+		return err
+	}
+	for _, archive := range archives {
+		if err := os.Remove(archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// supply gives a machine its copy of what Prepare made. Blobs and layers are hard
+// links, as containerd never changes one; the databases are copies.
+func (l *Lab) supply(ctx context.Context, machine *Machine) error {
+	store := l.path("store")
+	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	target := machine.Disk("/var/lib/containerd")
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "cp", "--archive", "--link", store, target).CombinedOutput(); err != nil {
+		return fmt.Errorf("link the prepared images: %w: %s", err, out)
+	}
+	return filepath.WalkDir(store, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".db" {
+			return err
+		}
+		inner, err := filepath.Rel(store, path)
+		if err != nil {
+			return err
+		}
+		return copyFile(path, filepath.Join(target, inner))
+	})
 }
 
 // isNode tells a machine for Kubernetes from one that runs a command.
@@ -481,6 +531,11 @@ func linkOrCopy(from, to string) error {
 	if os.Link(from, to) == nil {
 		return nil
 	}
+	return copyFile(from, to)
+}
+
+// copyFile puts a copy in a file's place, whatever that is a link to.
+func copyFile(from, to string) error {
 	source, err := os.Open(from)
 	if err != nil {
 		return err

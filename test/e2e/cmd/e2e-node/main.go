@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,8 +24,8 @@ func run(args []string) error {
 	if filepath.Base(args[0]) == "systemctl" {
 		return inside.Systemctl(args[1:])
 	}
-	if len(args) != 2 {
-		return errors.New("want one verb")
+	if len(args) < 2 {
+		return errors.New("want a verb")
 	}
 	switch args[1] {
 	case inside.VerbInit:
@@ -33,6 +34,8 @@ func run(args []string) error {
 		return inside.Boot()
 	case inside.VerbSupervise:
 		return inside.Supervise()
+	case inside.VerbImport:
+		return inside.Import(context.Background(), args[2:])
 	default:
 		return fmt.Errorf("unknown verb %q", args[1])
 	}

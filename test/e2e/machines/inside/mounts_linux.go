@@ -65,7 +65,7 @@ func mountAll(spec Spec) error {
 		{"tmpfs", "/tmp", "tmpfs", tight, "mode=1777"},
 		{sub("var"), "/var", "", unix.MS_BIND, ""},
 		{spec.Programs, ProgramDir, "", unix.MS_BIND, ""},
-		{spec.Archives, archiveDir, "", unix.MS_BIND, ""},
+		{spec.Archives, ArchiveDir, "", unix.MS_BIND, ""},
 	}
 	for _, dir := range hidden {
 		mounts = append(mounts, mount{"tmpfs", dir, "tmpfs", tight, "mode=755"})

@@ -17,7 +17,13 @@ const (
 	VerbInit      = "init"
 	VerbBoot      = "boot"
 	VerbSupervise = "supervise"
+	// VerbImport loads archives of images, on a machine that is up.
+	VerbImport = "import"
 )
+
+// ArchiveDir is where a machine finds the lab's archives of images, all of which
+// it imports when it starts.
+const ArchiveDir = "/run/capiam-e2e/images"
 
 // ReadyFD is the file descriptor on which a machine tells whoever started it
 // that it is up: an empty line, or what went wrong.

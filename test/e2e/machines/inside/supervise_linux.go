@@ -21,8 +21,6 @@ import (
 
 const (
 	controlSocket = "/run/capiam-e2e.sock"
-	// archiveDir is where a machine finds the lab's archives of images.
-	archiveDir = "/run/capiam-e2e/images"
 )
 
 // kubeletCommand is what kubeadm's package makes of kubelet's unit, with what a
@@ -64,7 +62,11 @@ func Supervise() error {
 		ready(err)
 		return err
 	}
-	if err := importArchives(ctx); err != nil {
+	archives, err := filepath.Glob(filepath.Join(ArchiveDir, "*.tar"))
+	if err == nil && len(archives) > 0 {
+		err = Import(ctx, archives)
+	}
+	if err != nil {
 		ready(err)
 		return err
 	}
@@ -81,7 +83,7 @@ func Supervise() error {
 func waitForContainerd(ctx context.Context) error {
 	deadline := time.Now().Add(time.Minute)
 	for {
-		err := exec.CommandContext(ctx, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").Run()
+		_, err := ctr(ctx, "images", "list", "--quiet")
 		if err == nil {
 			return nil
 		}
@@ -126,18 +128,40 @@ func writeBaseSpec(ctx context.Context, trust string) error {
 	return os.WriteFile(baseSpecFile, raw, 0o644)
 }
 
-func importArchives(ctx context.Context) error {
-	archives, err := filepath.Glob(filepath.Join(archiveDir, "*.tar"))
+// Import loads archives of images into containerd, for Kubernetes. Each image is
+// there by its tag and by its digest, as if it had been pulled by either.
+func Import(ctx context.Context, archives []string) error {
+	for _, archive := range archives {
+		if _, err := ctr(ctx, "images", "import", archive); err != nil {
+			return err
+		}
+	}
+	list, err := ctr(ctx, "images", "list")
 	if err != nil {
 		return err
 	}
-	for _, archive := range archives {
-		out, err := exec.CommandContext(ctx, "ctr", "--namespace=k8s.io", "images", "import", archive).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("import %s: %w: %s", archive, err, out)
+	for line := range strings.Lines(list) {
+		// REF TYPE DIGEST and more, under a heading
+		fields := strings.Fields(line)
+		if len(fields) < 3 || !strings.HasPrefix(fields[2], "sha256:") || strings.HasPrefix(fields[0], "sha256:") || strings.Contains(fields[0], "@") {
+			continue
+		}
+		repository := fields[0][:strings.LastIndexByte(fields[0], ':')]
+		if _, err := ctr(ctx, "images", "tag", "--force", fields[0], repository+"@"+fields[2]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func ctr(ctx context.Context, args ...string) (string, error) {
+	var stdout, stderr strings.Builder
+	cmd := exec.CommandContext(ctx, "ctr", append([]string{"--namespace=k8s.io"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return stdout.String(), nil
 }
 
 // unit is a program that is kept running.
