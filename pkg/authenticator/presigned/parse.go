@@ -20,6 +20,9 @@ const (
 	maxAhead = 5 * time.Minute
 )
 
+// strict is base64url without padding, and without stray bits at the end.
+var strict = base64.RawURLEncoding.Strict()
+
 // Token is a presigned request that has passed every check made here. Who it
 // speaks for only STS can say.
 type Token struct {
@@ -85,7 +88,7 @@ func (p *Parser) Parse(token string, now time.Time) (Token, error) {
 	if strings.IndexByte(encoded, '\r') >= 0 || strings.IndexByte(encoded, '\n') >= 0 {
 		return Token{}, malformed("line break in token")
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	raw, err := strict.DecodeString(encoded)
 	if err != nil {
 		return Token{}, malformed("token is not base64url without padding")
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/capiam/capiam/pkg/authenticator/reason"
@@ -102,44 +102,87 @@ type parts struct {
 	header header
 	claims claims
 	// signed is what the signature covers.
-	signed    string
+	signed    []byte
 	signature []byte
+	// room holds the token, then its parts decoded.
+	room []byte
 }
 
-// parse takes a JWT apart, without its prefix.
+// spare holds parts for the next token: with their room they are more than a
+// token's claims, and there is one for each login.
+var spare = sync.Pool{New: func() any { return new(parts) }}
+
+// keptRoom is how much room may be kept for the next token.
+const keptRoom = 8 << 10
+
+// parse takes a JWT apart, without its prefix. The parts are to be freed, and
+// not used after that.
 func parse(token string) (*parts, error) {
-	h, rest, _ := strings.Cut(token, ".")
-	c, s, _ := strings.Cut(rest, ".")
-	var p parts
-	raw, err := decode(h)
+	p := spare.Get().(*parts)
+	if err := p.parse(token); err != nil {
+		p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *parts) free() {
+	room := p.room[:0]
+	if cap(room) > keptRoom {
+		room = nil
+	}
+	*p = parts{room: room}
+	spare.Put(p)
+}
+
+func (p *parts) parse(token string) error {
+	p.room = append(p.room[:0], token...)
+	h, rest, _ := bytes.Cut(p.room, dot)
+	c, s, _ := bytes.Cut(rest, dot)
+	p.signed = p.room[:min(len(h)+1+len(c), len(p.room))]
+	raw, err := p.decode(h)
 	if err != nil || p.header.read(raw) != nil {
-		return nil, malformed("JWT's header is not base64url of JSON")
+		return malformed("JWT's header is not base64url of JSON")
 	}
 	if p.header.Crit != nil {
-		return nil, malformed("JWT's header has critical extensions")
+		return malformed("JWT's header has critical extensions")
 	}
 	if p.header.Alg != algRS256 && p.header.Alg != algES384 {
-		return nil, malformed("JWT's algorithm is neither RS256 nor ES384")
+		return malformed("JWT's algorithm is neither RS256 nor ES384")
 	}
 	if p.header.Kid == "" || len(p.header.Kid) > 256 {
-		return nil, malformed("JWT names no key (kid)")
+		return malformed("JWT names no key (kid)")
 	}
-	if raw, err = decode(c); err != nil || p.claims.read(raw) != nil {
-		return nil, malformed("JWT's claims are not base64url of JSON of the expected form")
+	if raw, err = p.decode(c); err != nil || p.claims.read(raw) != nil {
+		return malformed("JWT's claims are not base64url of JSON of the expected form")
 	}
-	if p.signature, err = decode(s); err != nil || len(p.signature) == 0 {
-		return nil, malformed("JWT's signature is not base64url")
+	if p.signature, err = p.decode(s); err != nil || len(p.signature) == 0 {
+		return malformed("JWT's signature is not base64url")
 	}
-	p.signed = token[:len(h)+1+len(c)]
-	return &p, nil
+	return nil
 }
+
+// decode is decode into the parts' room. What is there already may be left
+// behind in a smaller room, unchanged.
+func (p *parts) decode(b []byte) (decoded []byte, err error) {
+	start := len(p.room)
+	p.room, err = appendDecoded(p.room, b)
+	return p.room[start:], err
+}
+
+var dot = []byte(".")
 
 func malformed(detail string) error { return reason.New(reason.Malformed, detail) }
 
+// strict is base64url without padding, and without stray bits at the end.
+var strict = base64.RawURLEncoding.Strict()
+
 // decode undoes base64url, with none of the spellings Go's decoder tolerates.
-func decode(s string) ([]byte, error) {
-	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
-		return nil, base64.CorruptInputError(0)
+func decode(s string) ([]byte, error) { return appendDecoded(nil, []byte(s)) }
+
+func appendDecoded(to, b []byte) ([]byte, error) {
+	if bytes.IndexByte(b, '\r') >= 0 || bytes.IndexByte(b, '\n') >= 0 {
+		return to, base64.CorruptInputError(0)
 	}
-	return base64.RawURLEncoding.Strict().DecodeString(s)
+	return strict.AppendDecode(to, b)
 }

@@ -59,17 +59,17 @@ func (k *keySet) within(other *keySet) bool {
 }
 
 // verify checks a signature.
-func (k *keySet) verify(alg, kid, signed string, signature []byte) bool {
+func (k *keySet) verify(alg, kid string, signed, signature []byte) bool {
 	if alg == algRS256 {
 		key := k.rsa[kid]
-		sum := sha256.Sum256([]byte(signed))
+		sum := sha256.Sum256(signed)
 		return key != nil && rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
 	}
 	key := k.ec[kid]
 	if key == nil || len(signature) != 96 {
 		return false
 	}
-	sum := sha512.Sum384([]byte(signed))
+	sum := sha512.Sum384(signed)
 	r, s := new(big.Int).SetBytes(signature[:48]), new(big.Int).SetBytes(signature[48:])
 	return ecdsa.Verify(key, sum[:], r, s)
 }

@@ -152,6 +152,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (identity.Identity,
 	if err != nil {
 		return identity.Identity{}, err
 	}
+	defer p.free()
 	iss := v.issuers[p.claims.Iss]
 	if iss == nil {
 		if len(v.issuers) == 0 {

@@ -345,7 +345,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if !strings.HasPrefix(token, p.signed+".") {
+		defer p.free()
+		if !strings.HasPrefix(token, string(p.signed)+".") {
 			t.Errorf("signed part %q is not of %q", p.signed, token)
 		}
 	})
