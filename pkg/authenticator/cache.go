@@ -13,6 +13,16 @@ import (
 // tokenKey stands for a token; the token itself is never kept.
 type tokenKey [sha256.Size]byte
 
+func keyOf(token string) tokenKey {
+	b := tokenBytes.Get().(*[]byte)
+	defer tokenBytes.Put(b)
+	*b = append((*b)[:0], token...) // none is longer than 16 KiB here
+	return sha256.Sum256(*b)
+}
+
+// tokenBytes spares each login a copy of its token for the hash.
+var tokenBytes = sync.Pool{New: func() any { return new([]byte) }}
+
 // verified is a token that was verified.
 type verified struct {
 	id *identity.Identity

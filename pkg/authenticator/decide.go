@@ -2,7 +2,6 @@ package authenticator
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -173,7 +172,7 @@ func (d *Decider) verify(ctx context.Context, token, kind string) (*identity.Ide
 
 // remember looks a token up among the verified ones, or has it verified.
 func (d *Decider) remember(ctx context.Context, token string, epoch uint64, verify func() (*identity.Identity, error)) (*identity.Identity, error) {
-	k := tokenKey(sha256.Sum256([]byte(token)))
+	k := keyOf(token)
 	if id := d.cache.get(k, d.opts.Now(), epoch); id != nil {
 		d.opts.Metrics.Cache("hit")
 		return id, nil

@@ -185,7 +185,10 @@ func (h *handler) logDecision(ctx context.Context, dec *Decision, scrubbed bool,
 	} else if !scrubbed {
 		attrs = append(attrs, slog.String("detail", dec.Detail))
 	}
-	h.log.LogAttrs(ctx, level, message, attrs...)
+	// Not by LogAttrs, which looks for who called it each time.
+	r := slog.NewRecord(h.now(), level, message, 0)
+	r.AddAttrs(attrs...)
+	_ = h.log.Handler().Handle(ctx, r)
 }
 
 // groups are a user's in the log: as slog would write them, without reflection.
