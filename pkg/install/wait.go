@@ -35,7 +35,7 @@ func (i *Installer) WaitReady(ctx context.Context, progress func(Readiness)) err
 	var last Readiness
 	told := false
 	for {
-		now, done, err := i.readiness(ctx)
+		now, done, err := i.Readiness(ctx)
 		switch {
 		case err == nil:
 			if progress != nil && (!told || !equalReadiness(now, last)) {
@@ -70,7 +70,8 @@ func notReady(r Readiness, known bool, err error) error {
 		render.Namespace, render.ReleaseName, r.Ready, r.Desired, text, err)
 }
 
-func (i *Installer) readiness(ctx context.Context) (Readiness, bool, error) {
+// Readiness is how far the pods are, and whether that is all the way.
+func (i *Installer) Readiness(ctx context.Context) (Readiness, bool, error) {
 	ds, err := i.kube.AppsV1().DaemonSets(render.Namespace).Get(ctx, render.ReleaseName, metav1.GetOptions{})
 	if err != nil {
 		return Readiness{}, false, fmt.Errorf("read DaemonSet %s/%s: %w", render.Namespace, render.ReleaseName, err)

@@ -66,7 +66,7 @@ func TestReadiness(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			i, _ := offline(tt.objects...)
-			r, done, err := i.readiness(t.Context())
+			r, done, err := i.Readiness(t.Context())
 			if err != nil || done != tt.done {
 				t.Fatalf("done %v, %v", done, err)
 			}
