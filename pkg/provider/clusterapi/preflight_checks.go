@@ -106,7 +106,8 @@ func (p *preflight) version(ctx context.Context) finding {
 			}
 		case err != nil:
 			return unknown("read CustomResourceDefinition "+need.crd, err)
-		case !slices.Contains(strings.Split(crd.Labels[label], "_"), version):
+		// The core's own kinds are found without.
+		case need.group != clusterv1.GroupVersion.Group && !slices.Contains(strings.Split(crd.Labels[label], "_"), version):
 			return finding{
 				problem: fmt.Sprintf("CustomResourceDefinition %s has no label %s=%s, by which Cluster API finds the version of its contract", need.crd, label, version),
 				remedy:  "install Cluster API's CRDs by clusterctl or its own kustomizations, which set the label; " + upgrade,

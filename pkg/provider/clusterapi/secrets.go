@@ -283,3 +283,18 @@ func (m *Management) DeleteSecrets(ctx context.Context, cluster types.Namespaced
 	}
 	return errors.Join(problems...)
 }
+
+// UserKubeconfig is the users' kubeconfig that the management cluster keeps.
+func (m *Management) UserKubeconfig(ctx context.Context, cluster types.NamespacedName) ([]byte, error) {
+	name := KubeconfigSecretName(cluster.Name)
+	for _, namespace := range secretNamespaces(cluster) {
+		s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: name})
+		if err != nil {
+			return nil, err
+		}
+		if s != nil && len(s.Data[kubeconfigKey]) > 0 {
+			return s.Data[kubeconfigKey], nil
+		}
+	}
+	return nil, fmt.Errorf("secret %s/%s: %w: `capiam create cluster` or `capiam upgrade cluster` writes it", SecretNamespace, name, ErrNotFound)
+}
