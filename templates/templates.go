@@ -79,6 +79,10 @@ type NextStepsData struct {
 	// Profiles are the names of AWS profiles that can log in. Empty if users
 	// have profiles of their own.
 	Profiles []string
+	// ManagementFlags say which management cluster keeps the cluster, and
+	// Namespace in which namespace; empty for a cluster on this machine.
+	ManagementFlags []string
+	Namespace       string
 	// Stranger is a profile that cannot; empty if there is none.
 	Stranger string
 	// AWSConfigFile and AWSCredentialsFile have to be named in the environment

@@ -23,6 +23,8 @@ type clusterFlags struct {
 	outputDir       string
 	bundlesOverride string
 	timeout         time.Duration
+	management      managementFlags
+	wait            bool
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command, timeout time.Duration) {
@@ -30,7 +32,9 @@ func (f *clusterFlags) register(cmd *cobra.Command, timeout time.Duration) {
 	flags.StringVarP(&f.file, "filename", "f", "", "cluster spec, - for standard input (required)")
 	flags.StringVar(&f.bundlesOverride, "bundles-override", "", "a release manifest to use instead of the one that is built in")
 	flags.DurationVar(&f.timeout, "timeout", timeout, "how long the command may take; it exits with 124 then")
+	flags.BoolVar(&f.wait, "wait", true, "wait until logins work everywhere; without it, a cluster that Cluster API keeps is written and left to come up")
 	_ = cmd.MarkFlagFilename("filename", "yaml", "yml")
+	f.management.register(cmd)
 }
 
 func (f *clusterFlags) registerOutputDir(cmd *cobra.Command) {
@@ -56,6 +60,7 @@ func (f *clusterFlags) manager(s streams) (*workflow.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Management, m.WorkloadKubeconfig = f.management.access(), f.management.workload
 	m.Release, err = release.Load(f.bundlesOverride)
 	return m, err
 }

@@ -30,8 +30,13 @@ For a cluster that exists the command carries on: after a reboot or a killed
 create it brings up what is missing, and leaves alone what is right. Changes of
 who may log in are made by "capiam upgrade cluster".
 
-A first create that fails or is interrupted takes away what it made, unless
---retain is given.
+A first create on this machine that fails or is interrupted takes away what it made,
+unless --retain is given.
+
+With a ClusterAPIDatacenterConfig or a DockerDatacenterConfig, Cluster API makes the
+cluster: --kubeconfig names its management cluster. The spec's objects are patched
+and applied there, and the rest is installed once the control plane is up. Such a
+create leaves what it made when it fails; the same command carries on.
 
 Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeout.`,
 		Example: `  # A cluster on this machine
@@ -39,6 +44,9 @@ Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeou
 
   # With the kubeconfigs somewhere else
   capiam create cluster -f cluster.yaml --output-dir ~/clusters
+
+  # Through Cluster API
+  capiam create cluster -f cluster.yaml --kubeconfig management.kubeconfig
 
   # From standard input, with the result for a program
   capiam create cluster -f - -o json < cluster.yaml`,
@@ -58,23 +66,26 @@ Exit status: 0 if every login came out as it should, 1 on failure, 124 on timeou
 			}
 			ctx, cancel := flags.context(cmd)
 			defer cancel()
-			result, err := m.Create(ctx, spec, workflow.CreateOptions{Retain: retain})
+			result, err := m.Create(ctx, spec, workflow.CreateOptions{Retain: retain, NoWait: !flags.wait})
 			if err != nil {
 				return failed(ctx, err)
 			}
 			return output.print(s.out, result, func(w io.Writer) error {
-				return printCreated(w, s.err, flags.file, result)
+				return printCreated(w, s.err, &flags, result)
 			})
 		},
 	}
-	flags.register(cmd, 10*time.Minute)
+	flags.register(cmd, 30*time.Minute)
 	flags.registerOutputDir(cmd)
 	output.register(cmd)
 	cmd.Flags().BoolVar(&retain, "retain", false, "keep what was made if the first create fails")
 	return cmd
 }
 
-func printCreated(w, progress io.Writer, file string, r *workflow.CreateResult) error {
+func printCreated(w, progress io.Writer, flags *clusterFlags, r *workflow.CreateResult) error {
+	if r.Unfinished {
+		return nil
+	}
 	if len(r.Logins) > 0 {
 		fmt.Fprintln(progress)
 		if err := printLogins(w, r.Logins); err != nil {
@@ -92,8 +103,11 @@ func printCreated(w, progress io.Writer, file string, r *workflow.CreateResult) 
 		AWSConfigFile:   relative(r.AWSConfig), AWSCredentialsFile: relative(r.AWSCredentials),
 		Environment: r.AWSEnvironment,
 	}
-	if file != "-" {
-		next.SpecFile = file
+	if flags.file != "-" {
+		next.SpecFile = flags.file
+	}
+	if r.Namespace != "" {
+		next.Namespace, next.ManagementFlags = r.Namespace, flags.management.args()
 	}
 	for _, l := range r.Logins {
 		if l.Refused {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -18,11 +19,16 @@ func newDescribeCommand(s streams) *cobra.Command {
 
 func newDescribeClusterCommand(s streams) *cobra.Command {
 	var output outputFlag
+	var management managementFlags
 	cmd := &cobra.Command{
 		Use:   "cluster CLUSTER",
 		Short: "Show how a cluster is, as a tree",
 		Long: `Show a cluster as a tree: control plane, webhook, authenticator, certificates,
 mappings and the last change. What is not as it should be is marked.
+
+With --kubeconfig, --context or --namespace the cluster is one that Cluster API keeps,
+and the tree is over both clusters: Cluster API's objects and machines, and what is
+installed in the cluster itself.
 
 Exit status: 0 if everything is ready, 1 otherwise.`,
 		Example:           `  capiam describe cluster local`,
@@ -32,27 +38,33 @@ Exit status: 0 if everything is ready, 1 otherwise.`,
 			if err := output.check(); err != nil {
 				return err
 			}
-			m, err := newManager(s, ".")
+			m, key, err := management.named(s, args[0])
 			if err != nil {
 				return err
 			}
-			tree, err := m.Describe(cmd.Context(), args[0])
+			describe := func(ctx context.Context) (*tree.Node, error) { return m.Describe(ctx, args[0]) }
+			if management.given() {
+				describe = func(ctx context.Context) (*tree.Node, error) { return m.DescribeManaged(ctx, key) }
+			}
+			root, err := describe(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if err := output.print(s.out, tree, func(w io.Writer) error {
-				printNode(w, "", "", *tree)
+			if err := output.print(s.out, root, func(w io.Writer) error {
+				printNode(w, "", "", *root)
 				return nil
 			}); err != nil {
 				return err
 			}
-			if !*tree.Ready {
+			if !*root.Ready {
 				return &exitError{code: exitFailure, err: fmt.Errorf("cluster %q is not ready", args[0])}
 			}
 			return nil
 		},
 	}
 	output.register(cmd)
+	management.registerNamed(cmd)
+	management.registerWorkload(cmd)
 	return cmd
 }
 

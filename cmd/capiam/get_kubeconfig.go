@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -9,6 +10,7 @@ import (
 
 func newGetKubeconfigCommand(s streams) *cobra.Command {
 	var admin, path bool
+	var management managementFlags
 	cmd := &cobra.Command{
 		Use:   "kubeconfig CLUSTER",
 		Short: "Print a cluster's kubeconfig",
@@ -20,9 +22,19 @@ which does not need AWS and holds a private key.`,
   export KUBECONFIG=$(capiam get kubeconfig local --path)`,
 		Args:              oneCluster,
 		ValidArgsFunction: completeClusters(s),
-		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := newManager(s, ".")
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, key, err := management.named(s, args[0])
 			if err != nil {
+				return err
+			}
+			if management.given() {
+				if path {
+					return errors.New("--path is for clusters on this machine: of one that Cluster API keeps, a Secret holds the kubeconfig")
+				}
+				data, err := m.ManagedKubeconfig(cmd.Context(), key, admin)
+				if err == nil {
+					_, err = s.out.Write(data)
+				}
 				return err
 			}
 			outputs, err := m.Outputs(args[0])
@@ -46,6 +58,7 @@ which does not need AWS and holds a private key.`,
 		},
 	}
 	cmd.Flags().BoolVar(&admin, "admin", false, "the administrator's")
+	management.registerNamed(cmd)
 	cmd.Flags().BoolVar(&path, "path", false, "print where the file is, not what is in it")
 	return cmd
 }

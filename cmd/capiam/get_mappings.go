@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 func newGetMappingsCommand(s streams) *cobra.Command {
 	var output outputFlag
+	var management managementFlags
 	cmd := &cobra.Command{
 		Use:     "mappings CLUSTER",
 		Aliases: []string{"mapping"},
@@ -28,11 +30,15 @@ others have written beside it.`,
 			if err := output.check(); err != nil {
 				return err
 			}
-			m, err := newManager(s, ".")
+			m, key, err := management.named(s, args[0])
 			if err != nil {
 				return err
 			}
-			mappings, err := m.Mappings(cmd.Context(), args[0])
+			list := func(ctx context.Context) ([]install.Mapping, error) { return m.Mappings(ctx, args[0]) }
+			if management.given() {
+				list = func(ctx context.Context) ([]install.Mapping, error) { return m.ManagedMappings(ctx, key) }
+			}
+			mappings, err := list(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -52,5 +58,7 @@ others have written beside it.`,
 		},
 	}
 	output.register(cmd)
+	management.registerNamed(cmd)
+	management.registerWorkload(cmd)
 	return cmd
 }

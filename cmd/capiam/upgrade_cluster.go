@@ -28,6 +28,11 @@ Entries of other writers in aws-auth stay, and are shown. A change that would le
 nobody mapped to cluster-admin is refused. If the change fails, is interrupted, or
 the logins do not come out as they should, everything is put back.
 
+For a cluster that Cluster API keeps, named by --kubeconfig, it also switches AWS IAM
+authentication on where it is not, and off with a spec that names no AWSIamConfig.
+It says before whether control-plane machines will be replaced; changes of who may
+log in, and new certificates, never replace one.
+
 With --dry-run the changes go to standard output, and nothing is changed.
 
 Exit status: 0 on success, also if there was nothing to do, 1 on failure, 124 on
@@ -58,7 +63,7 @@ timeout.`,
 			ctx, cancel := flags.context(cmd)
 			defer cancel()
 			result, err := m.Upgrade(ctx, spec, workflow.UpgradeOptions{
-				DryRun: dryRun, AllowLockout: allowLockout,
+				DryRun: dryRun, AllowLockout: allowLockout, NoWait: !flags.wait,
 				Show: func(changes, foreign []string) { showPlan(plan, changes, foreign) },
 			})
 			if err != nil {
@@ -67,7 +72,8 @@ timeout.`,
 			return output.print(s.out, result, func(w io.Writer) error { return printUpgraded(w, s.err, result) })
 		},
 	}
-	flags.register(cmd, 5*time.Minute)
+	flags.register(cmd, 30*time.Minute)
+	flags.registerOutputDir(cmd)
 	output.register(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and change nothing")
 	cmd.Flags().BoolVar(&allowLockout, "allow-lockout", false, "also make a change that leaves nobody mapped to cluster-admin")

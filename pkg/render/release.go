@@ -17,6 +17,18 @@ import (
 // when it is told no namespace, as in EKS Anywhere's documentation.
 const BundlesNamespace = "default"
 
+// Image is the authenticator's image for a spec, as nodes pull it.
+func Image(m *release.Manifest, s *spec.Spec) (string, error) {
+	image := s.IAM.Spec.Server.Image
+	if image == "" {
+		var err error
+		if image, err = serverImage(m, s); err != nil {
+			return "", fmt.Errorf("find the authenticator's image: %w; name one in spec.server.image of the AWSIamConfig", err)
+		}
+	}
+	return mirrored(image, s.Cluster.Spec.RegistryMirrorConfiguration), nil
+}
+
 // serverImage is the image that a release pins for a spec's authenticator.
 func serverImage(m *release.Manifest, s *spec.Spec) (string, error) {
 	find := m.CapiamImage

@@ -26,6 +26,9 @@ type CreateOptions struct {
 	// Retain keeps what was made if the first create of a cluster fails, for
 	// looking at it.
 	Retain bool
+	// NoWait returns once everything is written that can be, without waiting
+	// for machines and pods; only for clusters that Cluster API keeps.
+	NoWait bool
 }
 
 // CreateResult is what Create made.
@@ -35,13 +38,18 @@ type CreateResult struct {
 	Resumed bool    `json:"resumed"`
 	Server  string  `json:"server"`
 	Logins  []Login `json:"logins"`
+	// Namespace is that of Cluster API's Cluster; empty on this machine.
+	Namespace string `json:"namespace,omitempty"`
+	// Unfinished says that there is more to do once the control plane is up.
+	Unfinished bool `json:"unfinished,omitempty"`
 	// Kubeconfigs for users and for the administrator.
 	UserKubeconfig  string `json:"userKubeconfig"`
 	AdminKubeconfig string `json:"adminKubeconfig"`
-	AWSConfig       string `json:"awsConfig"`
-	AWSCredentials  string `json:"awsCredentials"`
-	// AWSEnvironment is what AWS tools need to find the simulated STS.
-	AWSEnvironment map[string]string `json:"awsEnvironment"`
+	// AWSConfig and AWSCredentials hold a local cluster's profiles.
+	AWSConfig      string `json:"awsConfig,omitempty"`
+	AWSCredentials string `json:"awsCredentials,omitempty"`
+	// AWSEnvironment is what AWS tools need to find its simulated STS.
+	AWSEnvironment map[string]string `json:"awsEnvironment,omitempty"`
 	// Pending are changes of the mappings that the spec has and the cluster
 	// does not; create leaves them to upgrade.
 	Pending []string `json:"pending,omitempty"`
@@ -53,8 +61,12 @@ type CreateResult struct {
 //
 // If a first create is interrupted or fails, what it made is removed again.
 func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (result *CreateResult, err error) {
-	if err := requireLocal(s); err != nil {
-		return nil, err
+	if s.Local == nil {
+		c, err := m.managed(s)
+		if err != nil {
+			return nil, err
+		}
+		return m.createManaged(ctx, c, o)
 	}
 	c := m.localCluster(s.Name, s)
 	if c.outputs, err = m.outputs(s.Name); err != nil {
@@ -278,8 +290,7 @@ func (c *localCluster) mapFirst(ctx context.Context) (*mappingPlan, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	m := c.spec.Mappings()
-	return plan, fmt.Sprintf("%d roles, %d users, %d accounts", len(m.Roles), len(m.Users), len(m.Accounts)), nil
+	return plan, c.countMappings(), nil
 }
 
 // waitRoles waits until the controller manager has filled the ClusterRoles that

@@ -18,7 +18,6 @@ import (
 
 	"github.com/capiam/capiam/pkg/api/v1alpha1"
 	"github.com/capiam/capiam/pkg/install"
-	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/local"
 	"github.com/capiam/capiam/pkg/tree"
@@ -311,36 +310,11 @@ func (c *localCluster) describeMappings(ctx context.Context) tree.Node {
 		n.Detail = "not known while the cluster is stopped"
 		return n
 	}
-	err := c.connect()
-	var entries []install.Mapping
-	var wrong []string
-	if err == nil {
-		entries, err = c.installer.Mappings(ctx, c.record.BackendMode)
-	}
-	if err == nil && slices.Contains(c.record.BackendMode, mapping.BackendEKSConfigMap) {
-		wrong, err = c.installer.CheckAWSAuth(ctx)
-	}
-	if err != nil {
+	if err := c.connect(); err != nil {
 		n.Detail = err.Error()
 		return n
 	}
-	count := map[string]int{}
-	foreign := 0
-	for _, e := range entries {
-		count[e.Section]++
-		if !e.Managed {
-			foreign++
-		}
-	}
-	n.Ready = tree.Is(len(wrong) == 0)
-	for _, line := range wrong {
-		n.Parts = append(n.Parts, tree.Node{Name: line, Ready: tree.Is(false)})
-	}
-	n.Detail = fmt.Sprintf("%d roles, %d users, %d accounts", count[mapping.MapRoles], count[mapping.MapUsers], count[mapping.MapAccounts])
-	if foreign > 0 {
-		n.Detail += fmt.Sprintf(", %d of them other writers'", foreign)
-	}
-	return n
+	return describeMappings(ctx, c.installer, c.record.BackendMode)
 }
 
 func describeChange(r *local.Record) tree.Node {

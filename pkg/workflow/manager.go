@@ -11,9 +11,9 @@ import (
 
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/progress"
+	"github.com/capiam/capiam/pkg/provider/clusterapi"
 	"github.com/capiam/capiam/pkg/provider/local"
 	"github.com/capiam/capiam/pkg/release"
-	"github.com/capiam/capiam/pkg/spec"
 )
 
 // Manager runs workflows for one user of one machine.
@@ -24,6 +24,13 @@ type Manager struct {
 	Programs func() (local.Programs, error)
 	// Progress shows the steps; nil shows nothing.
 	Progress *progress.Reporter
+	// Management is where the management cluster is, for clusters that Cluster
+	// API keeps.
+	Management clusterapi.Access
+	// WorkloadKubeconfig is a file that reaches such a cluster where the
+	// kubeconfig that Cluster API keeps does not: from outside a network of
+	// containers, say. Empty for Cluster API's.
+	WorkloadKubeconfig string
 	// OutputDir is the directory in which <cluster>/ is written with the files
 	// users need; the working directory if empty.
 	OutputDir string
@@ -58,14 +65,6 @@ func (m *Manager) release() (*release.Manifest, error) {
 		return m.Release, nil
 	}
 	return release.Default()
-}
-
-// requireLocal refuses a spec for a datacenter this Manager does not handle.
-func requireLocal(s *spec.Spec) error {
-	if s.Local == nil {
-		return fmt.Errorf("cluster %q: only LocalDatacenterConfig is built so far", s.Name)
-	}
-	return nil
 }
 
 // Outputs are the files a cluster's users are given.

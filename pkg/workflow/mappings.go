@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/capiam/capiam/pkg/install"
@@ -31,18 +32,18 @@ type mappingPlan struct {
 }
 
 // planMappings works out the change, and writes nothing.
-func (c *workload) planMappings(ctx context.Context) (*mappingPlan, error) {
-	if err := c.connect(); err != nil {
+func (w *workload) planMappings(ctx context.Context) (*mappingPlan, error) {
+	if err := w.connect(); err != nil {
 		return nil, err
 	}
-	if render.InCRD(c.spec) {
-		plan, err := c.installer.PlanIdentityMappings(ctx, c.rendered.Mappings)
+	if render.InCRD(w.spec) {
+		plan, err := w.installer.PlanIdentityMappings(ctx, w.rendered.Mappings)
 		if err != nil {
 			return nil, err
 		}
 		return identityPlan(plan), nil
 	}
-	plan, err := c.installer.PlanAWSAuth(ctx, render.Mappings(c.spec))
+	plan, err := w.installer.PlanAWSAuth(ctx, render.Mappings(w.spec))
 	if err != nil {
 		return nil, err
 	}
@@ -51,35 +52,35 @@ func (c *workload) planMappings(ctx context.Context) (*mappingPlan, error) {
 
 // applyMappings carries the change out, if approve lets it. The function it
 // returns puts back what was there before; it is never nil.
-func (c *workload) applyMappings(ctx context.Context, approve func(*mappingPlan) error) (plan *mappingPlan, undo func(context.Context) error, err error) {
+func (w *workload) applyMappings(ctx context.Context, approve func(*mappingPlan) error) (plan *mappingPlan, undo func(context.Context) error, err error) {
 	undo = func(context.Context) error { return nil }
-	if err := c.connect(); err != nil {
+	if err := w.connect(); err != nil {
 		return nil, undo, err
 	}
-	if render.InCRD(c.spec) {
-		plan, err := c.installer.EnsureIdentityMappings(ctx, c.rendered.Mappings, func(p *install.IdentityPlan) error {
+	if render.InCRD(w.spec) {
+		plan, err := w.installer.EnsureIdentityMappings(ctx, w.rendered.Mappings, func(p *install.IdentityPlan) error {
 			return approve(identityPlan(p))
 		})
 		if plan == nil {
 			return nil, undo, err
 		}
-		return identityPlan(plan), func(ctx context.Context) error { return c.installer.UndoIdentityMappings(ctx, plan) }, err
+		return identityPlan(plan), func(ctx context.Context) error { return w.installer.UndoIdentityMappings(ctx, plan) }, err
 	}
-	before, err := c.installer.SnapshotAWSAuth(ctx)
+	before, err := w.installer.SnapshotAWSAuth(ctx)
 	if err != nil {
 		return nil, undo, err
 	}
-	p, _, err := c.installer.ApplyAWSAuth(ctx, render.Mappings(c.spec), func(p *mapping.Plan) error {
+	p, _, err := w.installer.ApplyAWSAuth(ctx, render.Mappings(w.spec), func(p *mapping.Plan) error {
 		return approve(awsAuthPlan(p))
 	})
 	if err != nil {
 		return nil, undo, err
 	}
-	after, err := c.installer.SnapshotAWSAuth(ctx)
+	after, err := w.installer.SnapshotAWSAuth(ctx)
 	if err != nil {
 		after = &install.AWSAuthSnapshot{} // then entry by entry
 	}
-	return awsAuthPlan(p), func(ctx context.Context) error { return c.installer.RestoreAWSAuth(ctx, before, after) }, nil
+	return awsAuthPlan(p), func(ctx context.Context) error { return w.installer.RestoreAWSAuth(ctx, before, after) }, nil
 }
 
 func awsAuthPlan(p *mapping.Plan) *mappingPlan {
@@ -120,4 +121,30 @@ func identityPlan(p *install.IdentityPlan) *mappingPlan {
 	}
 	plan.changed, plan.removed = p.Changed(), p.Removed()
 	return plan
+}
+
+// guard refuses a change that would lock everybody out.
+func (w *workload) guard(plan *mappingPlan, o UpgradeOptions) error {
+	if o.AllowLockout || plan.empty && !plan.settings {
+		return nil
+	}
+	if plan.broken {
+		return nil // it has to be mended first, and says so itself
+	}
+	if err := w.checkAdmins(plan.after); err != nil {
+		return fmt.Errorf("%w; nothing was changed (--allow-lockout makes the change all the same)", err)
+	}
+	return nil
+}
+
+// checkAdmins returns an error if a table, with the spec's group bindings, leaves
+// nobody who may do everything.
+func (w *workload) checkAdmins(table mapping.Mappings) error {
+	admins := []string{"system:masters"}
+	for _, b := range w.spec.GroupBindings() {
+		if b.ClusterRole == "cluster-admin" && b.Namespace == "" {
+			admins = append(admins, b.Group)
+		}
+	}
+	return mapping.CheckLockout(table, mapping.LockoutOptions{AdminGroups: admins, Partition: w.spec.IAM.Spec.Partition})
 }

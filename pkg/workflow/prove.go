@@ -93,7 +93,7 @@ func (c *localCluster) prove(ctx context.Context, table mapping.Mappings, attemp
 				Credentials:       aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(k.AccessKeyID, k.SecretAccessKey, k.SessionToken)),
 				HTTPClient:        client,
 			}
-			want := expected(index, a, k)
+			want := expected(index, a, k.AccessKeyID)
 			result, asWanted, err := cluster.Until(ctx, a.kind, options, want.is)
 			if err != nil {
 				return fmt.Errorf("log in as profile %s with a %s token: %w", a.profile, a.kind, err)
@@ -134,7 +134,7 @@ func (c *localCluster) attempts() []attempt {
 	return all
 }
 
-func (c *localCluster) tokenKinds() []login.TokenKind {
+func (c *workload) tokenKinds() []login.TokenKind {
 	var kinds []login.TokenKind
 	if c.spec.IAM.Spec.TakesPresigned() {
 		kinds = append(kinds, login.Presigned)
@@ -171,7 +171,7 @@ func (o outcome) String() string {
 // expected is how a login should come out. It should be refused if the
 // principal is not in the table, or a template asks for what the token does not
 // say.
-func expected(index *mapping.Index, a attempt, k local.Credentials) outcome {
+func expected(index *mapping.Index, a attempt, accessKeyID string) outcome {
 	match, ok := index.Lookup(a.arn)
 	if !ok {
 		return outcome{}
@@ -181,7 +181,7 @@ func expected(index *mapping.Index, a attempt, k local.Credentials) outcome {
 	}
 	values := mapping.Values{AccountID: a.arn.Account}
 	if a.kind == login.Presigned {
-		values.AccessKeyID = k.AccessKeyID
+		values.AccessKeyID = accessKeyID
 		values.SessionName = a.session
 	}
 	groups := make([]string, len(match.Groups))

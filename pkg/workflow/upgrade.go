@@ -21,6 +21,9 @@ type UpgradeOptions struct {
 	// AllowLockout carries a change out that leaves nobody to administer the
 	// cluster by AWS IAM.
 	AllowLockout bool
+	// NoWait returns once everything is written, without waiting for machines
+	// and pods; only for clusters that Cluster API keeps.
+	NoWait bool
 	// Show is given the plan's lines before anything is changed.
 	Show func(changes, foreign []string)
 }
@@ -42,8 +45,12 @@ type UpgradeResult struct {
 // plans, shows the plan, guards it, carries it out, and proves it by logging in.
 // If the proof fails, or the command is interrupted, all of it is put back.
 func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (_ *UpgradeResult, err error) {
-	if err := requireLocal(s); err != nil {
-		return nil, err
+	if s.Local == nil {
+		c, err := m.managed(s)
+		if err != nil {
+			return nil, err
+		}
+		return m.upgradeManaged(ctx, c, o)
 	}
 	c := m.localCluster(s.Name, s)
 	record, err := local.ReadRecord(c.layout)
@@ -215,32 +222,6 @@ func (c *localCluster) applyServer(ctx context.Context, undo *undoUpgrade) (chan
 		return releaseDetail(release), nil
 	})
 	return changed, err
-}
-
-// guard refuses a change that would lock everybody out.
-func (c *localCluster) guard(plan *mappingPlan, o UpgradeOptions) error {
-	if o.AllowLockout || plan.empty && !plan.settings {
-		return nil
-	}
-	if plan.broken {
-		return nil // it has to be mended first, and says so itself
-	}
-	if err := c.checkAdmins(plan.after); err != nil {
-		return fmt.Errorf("%w; nothing was changed (--allow-lockout makes the change all the same)", err)
-	}
-	return nil
-}
-
-// checkAdmins returns an error if a table, with the spec's group bindings, leaves
-// nobody who may do everything.
-func (c *localCluster) checkAdmins(table mapping.Mappings) error {
-	admins := []string{"system:masters"}
-	for _, b := range c.spec.Local.Spec.GroupBindings {
-		if b.ClusterRole == "cluster-admin" && b.Namespace == "" {
-			admins = append(admins, b.Group)
-		}
-	}
-	return mapping.CheckLockout(table, mapping.LockoutOptions{AdminGroups: admins, Partition: c.record.Partition})
 }
 
 // proveChange logs in as the identities that were changed and as those that

@@ -111,7 +111,7 @@ func TestExpected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := expected(index, attempt{arn: arn, session: "capiam", kind: test.kind}, local.Credentials{})
+		got := expected(index, attempt{arn: arn, session: "capiam", kind: test.kind}, "")
 		if got.username != test.want.username || !slices.Equal(got.groups, test.want.groups) {
 			t.Errorf("%s with a %s token: %s, want %s", test.arn, test.kind, got, test.want)
 		}

@@ -1,0 +1,285 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/capiam/capiam/pkg/api/v1alpha1"
+	"github.com/capiam/capiam/pkg/atomicfile"
+	"github.com/capiam/capiam/pkg/install"
+	"github.com/capiam/capiam/pkg/kubeconfig"
+	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/provider"
+	"github.com/capiam/capiam/pkg/provider/clusterapi"
+	"github.com/capiam/capiam/pkg/render"
+	"github.com/capiam/capiam/pkg/spec"
+)
+
+// managedCluster is a cluster that Cluster API keeps for a management cluster,
+// in the hands of a workflow.
+type managedCluster struct {
+	workload
+	m    *Manager
+	mgmt *clusterapi.Management
+	// key is Cluster API's Cluster.
+	key types.NamespacedName
+	// manifests are its objects, if the spec brings them; otherwise they are on
+	// the management cluster already.
+	manifests *clusterapi.Manifests
+	outputs   Outputs
+
+	// state is nil until the Cluster is there.
+	state *clusterapi.State
+	keys  *clusterapi.Keys
+	// admin is the workload cluster's kubeconfig that Cluster API keeps.
+	admin []byte
+}
+
+// managed finds the cluster of a spec and its management cluster. It contacts
+// nobody.
+func (m *Manager) managed(s *spec.Spec) (*managedCluster, error) {
+	manifests, key, err := provider.Manifests(s)
+	if err != nil {
+		return nil, err
+	}
+	mgmt, err := clusterapi.Connect(m.Management)
+	if err != nil {
+		return nil, err
+	}
+	outputs, err := m.outputs(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	c := m.managedAt(mgmt, key, outputs)
+	c.spec, c.manifests = s, manifests
+	return c, nil
+}
+
+// managedAt is a cluster of which there is only its name.
+func (m *Manager) managedAt(mgmt *clusterapi.Management, key types.NamespacedName, outputs Outputs) *managedCluster {
+	c := &managedCluster{m: m, mgmt: mgmt, key: key, outputs: outputs}
+	c.reach = c.workloadConfig
+	return c
+}
+
+// preflight checks the management cluster, and reads what it has of the cluster.
+func (c *managedCluster) preflight(ctx context.Context, creating bool) error {
+	manifest, err := c.m.release()
+	if err != nil {
+		return err
+	}
+	o := clusterapi.PreflightOptions{
+		Cluster: c.key, Creating: creating && c.manifests != nil, Release: manifest,
+		KubernetesVersion: c.spec.Cluster.Spec.KubernetesVersion,
+	}
+	if c.spec.IAM != nil {
+		if o.Image, err = render.Image(manifest, c.spec); err != nil {
+			return err
+		}
+	}
+	if c.manifests != nil {
+		o.ControlPlaneVersion = c.manifests.ControlPlane().Version
+		for _, u := range c.manifests.Objects() {
+			o.Kinds = append(o.Kinds, u.GroupVersionKind())
+		}
+	}
+	var failed []string
+	for _, check := range c.mgmt.Preflight(ctx, o) {
+		switch {
+		case check.Problem == "":
+		case check.Warning:
+			c.m.progress().Warn("%s: %s; %s", check.Name, check.Problem, check.Remedy)
+		default:
+			failed = append(failed, fmt.Sprintf("%s: %s\n    %s", check.Name, check.Problem, check.Remedy))
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d checks failed, and nothing was changed:\n  %s", len(failed), strings.Join(failed, "\n  "))
+	}
+	c.state, err = c.mgmt.State(ctx, c.key)
+	if errors.Is(err, clusterapi.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// workloadConfig reaches the cluster by the kubeconfig that Cluster API keeps, or
+// by the user's own.
+func (c *managedCluster) workloadConfig() (*rest.Config, error) {
+	data, from := c.admin, "kubeconfig of Cluster "+c.key.String()
+	if file := c.m.WorkloadKubeconfig; file != "" {
+		var err error
+		if data, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("kubeconfig of the workload cluster: %w", err)
+		}
+		from = file
+	}
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	cfg.UserAgent = "capiam"
+	cfg.QPS = -1
+	return cfg, nil
+}
+
+// reachWorkload connects to the workload cluster and waits until it answers.
+func (c *managedCluster) reachWorkload(ctx context.Context) (err error) {
+	if c.admin, err = c.mgmt.AdminKubeconfig(ctx, c.key); err != nil {
+		return err
+	}
+	if err := c.connect(); err != nil {
+		return err
+	}
+	return c.installer.WaitAPI(ctx)
+}
+
+// webhookKubeconfig is the file by which the API servers find the authenticator.
+func (c *managedCluster) webhookKubeconfig() ([]byte, error) {
+	return kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, c.keys.CA.CertPEM))
+}
+
+// render renders everything the workload cluster gets. A good certificate that is
+// there is kept.
+func (c *managedCluster) render(ctx context.Context) error {
+	manifest, err := c.m.release()
+	if err != nil {
+		return err
+	}
+	live, err := c.installer.Live(ctx)
+	if err != nil {
+		return err
+	}
+	leaf, _, err := c.keys.CA.Keep(live.Leaf, pki.AuthenticatorLeaf())
+	if err != nil {
+		return err
+	}
+	endpoint, err := c.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	in := render.Input{
+		Spec:      c.completeSpec(),
+		ClusterID: c.keys.ClusterID,
+		Release:   manifest,
+		Webhook:   render.Webhook{CAPEM: c.keys.CA.CertPEM, Leaf: leaf},
+		APIServer: endpoint,
+	}
+	c.rendered, err = render.Render(in)
+	return err
+}
+
+// server is the API server's URL as the Cluster has it; IPv6 addresses may or may
+// not stand in brackets there.
+func (c *managedCluster) server() string {
+	e := c.state.Cluster.Spec.ControlPlaneEndpoint
+	return "https://" + net.JoinHostPort(strings.Trim(e.Host, "[]"), strconv.Itoa(int(e.Port)))
+}
+
+// endpoint is where users reach the cluster.
+func (c *managedCluster) endpoint(ctx context.Context) (render.Endpoint, error) {
+	caPEM, err := c.mgmt.ClusterCA(ctx, c.key)
+	return render.Endpoint{URL: c.server(), CAPEM: caPEM}, err
+}
+
+// completeSpec is the spec with what Cluster API knows of the network, so that
+// the authenticator goes through no proxy to its own cluster.
+func (c *managedCluster) completeSpec() *spec.Spec {
+	s := *c.spec
+	cluster := *c.spec.Cluster
+	network := c.state.Cluster.Spec.ClusterNetwork
+	if len(cluster.Spec.ClusterNetwork.Pods.CIDRBlocks) == 0 {
+		cluster.Spec.ClusterNetwork.Pods.CIDRBlocks = network.Pods.CIDRBlocks
+	}
+	if len(cluster.Spec.ClusterNetwork.Services.CIDRBlocks) == 0 {
+		cluster.Spec.ClusterNetwork.Services.CIDRBlocks = network.Services.CIDRBlocks
+	}
+	if host := strings.Trim(c.state.Cluster.Spec.ControlPlaneEndpoint.Host, "[]"); host != "" {
+		cluster.Spec.ControlPlaneConfiguration.Endpoint = &v1alpha1.Endpoint{Host: host}
+	}
+	s.Cluster = &cluster
+	return &s
+}
+
+// ensureKeys finds or makes the CA and the cluster ID.
+func (c *managedCluster) ensureKeys(ctx context.Context, dryRun bool) (err error) {
+	known := ""
+	if c.installer != nil {
+		live, err := c.installer.Live(ctx)
+		if err != nil {
+			return err
+		}
+		known = live.ClusterID
+	}
+	c.keys, err = c.mgmt.EnsureKeys(ctx, c.key, clusterapi.KeysOptions{
+		ClusterID: c.spec.IAM.Spec.ClusterID, DryRun: dryRun, Now: c.m.now,
+	}, known)
+	return err
+}
+
+// await follows the cluster, telling what changes.
+func (c *managedCluster) await(ctx context.Context, done clusterapi.Done) error {
+	state, err := c.mgmt.Await(ctx, c.key, clusterapi.AwaitOptions{
+		Done:   done,
+		Report: func(line string) { c.m.progress().Note("%s", line) },
+	})
+	if state != nil {
+		c.state = state
+	}
+	return err
+}
+
+// waitAuthenticator waits until the authenticator is ready on every control-plane
+// node.
+func (c *managedCluster) waitAuthenticator(ctx context.Context) (string, error) {
+	nodes := 0
+	err := c.installer.WaitReady(ctx, func(r install.Readiness) {
+		nodes = r.Desired
+		text := ""
+		if len(r.Problems) > 0 {
+			text = ": " + strings.Join(r.Problems, "; ")
+		}
+		if r.Ready < r.Desired {
+			c.m.progress().Note("the authenticator is ready on %d of %d nodes%s", r.Ready, r.Desired, text)
+		}
+	})
+	return fmt.Sprintf("on %d nodes", nodes), err
+}
+
+// writeAdmin writes the administrator's kubeconfig.
+func (c *managedCluster) writeAdmin() error {
+	_, err := atomicfile.Write(c.outputs.Admin(), c.admin, atomicfile.Private)
+	return err
+}
+
+// writeKubeconfigs writes the kubeconfigs to files, and the users' one to the
+// management cluster too.
+func (c *managedCluster) writeKubeconfigs(ctx context.Context) (string, error) {
+	for _, file := range c.rendered.Files {
+		if file.Path == render.WebhookFile {
+			continue // it is the control plane's
+		}
+		if _, err := atomicfile.Write(filepath.Join(c.outputs.Dir, filepath.FromSlash(file.Path)), file.Data, file.Mode); err != nil {
+			return "", err
+		}
+		if file.Path == kubeconfig.UserFile(c.spec.Name) {
+			if err := c.mgmt.WriteUserKubeconfig(ctx, c.key, file.Data); err != nil {
+				return "", err
+			}
+		}
+	}
+	return c.outputs.Dir, c.writeAdmin()
+}

@@ -1,0 +1,241 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/capiam/capiam/pkg/mapping"
+	"github.com/capiam/capiam/pkg/provider/clusterapi"
+)
+
+// createManaged brings a cluster up through Cluster API, or carries on with one.
+// A cluster that somebody else has made, and that runs without IAM, is left to
+// Upgrade: its machines would be replaced.
+func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o CreateOptions) (*CreateResult, error) {
+	if err := c.requireIAM(); err != nil {
+		return nil, err
+	}
+	step := m.progress().Step
+	if err := step(ctx, "Check the management cluster", func(ctx context.Context) (string, error) {
+		if err := c.outputs.checkWritable(); err != nil {
+			return "", err
+		}
+		if err := c.preflight(ctx, true); err != nil {
+			return "", err
+		}
+		if c.state == nil && c.manifests == nil {
+			return "", fmt.Errorf("Cluster %s: %w on the management cluster: put its Cluster API objects into the spec, or into a file that spec.files of the %s names, or apply them first", c.key, clusterapi.ErrNotFound, c.spec.Cluster.Spec.DatacenterRef.Kind) //nolint:staticcheck // a kind
+		}
+		return c.mgmt.Context, nil
+	}); err != nil {
+		return nil, err
+	}
+	resumed := c.state != nil
+	result := &CreateResult{
+		Cluster: c.key.Name, Namespace: c.key.Namespace, Resumed: resumed,
+		UserKubeconfig: c.outputs.User(), AdminKubeconfig: c.outputs.Admin(),
+	}
+	if err := step(ctx, "Keep the cluster's ID and the authenticator's CA", func(ctx context.Context) (string, error) {
+		if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized {
+			if err := c.reachWorkload(ctx); err != nil {
+				return "", err
+			}
+		}
+		if err := c.ensureKeys(ctx, false); err != nil {
+			return "", err
+		}
+		return "cluster ID " + c.keys.ClusterID, nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
+		return c.enable(ctx, func() error {
+			if c.installer != nil && !c.managed() {
+				return fmt.Errorf("Cluster %s runs without AWS IAM authentication: switch it on with `capiam upgrade cluster`, which says before what happens to the machines (%s)", c.key, clusterapi.WillRoll(c.state)) //nolint:staticcheck // a kind
+			}
+			return nil
+		})
+	}); err != nil {
+		return nil, err
+	}
+	if o.NoWait {
+		if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); !initialized {
+			m.progress().Note("the control plane is not up yet; run the same command again to go on")
+			result.Unfinished = true
+			return result, nil
+		}
+	}
+	if err := step(ctx, "Wait for the control plane", func(ctx context.Context) (string, error) {
+		if err := c.await(ctx, clusterapi.ControlPlaneInitialized); err != nil {
+			return "", err
+		}
+		if err := c.reachWorkload(ctx); err != nil {
+			return "", err
+		}
+		// Of use at once, to look at what goes wrong from here on.
+		return "", c.writeAdmin()
+	}); err != nil {
+		return nil, err
+	}
+	if err := step(ctx, "Install the authenticator's chart", func(ctx context.Context) (string, error) {
+		// The cluster may have had an ID before capiam knew it.
+		if err := c.ensureKeys(ctx, false); err != nil {
+			return "", err
+		}
+		if err := c.render(ctx); err != nil {
+			return "", err
+		}
+		release, err := c.installRelease(ctx)
+		return releaseDetail(release), err
+	}); err != nil {
+		return nil, err
+	}
+	var plan *mappingPlan
+	pending := false
+	if err := step(ctx, "Map identities", func(ctx context.Context) (detail string, err error) {
+		mapped, err := c.installer.Mapped(ctx)
+		if err != nil {
+			return "", err
+		}
+		if mapped {
+			// Changing who may log in is Upgrade's.
+			if plan, err = c.planMappings(ctx); err != nil || !plan.empty {
+				pending = true
+				return "left as they are", err
+			}
+		}
+		plan, _, err = c.applyMappings(ctx, func(*mappingPlan) error { return nil })
+		return c.countMappings(), err
+	}); err != nil {
+		return nil, err
+	}
+	if err := c.checkAdmins(plan.after); err != nil {
+		m.progress().Warn("%v", err)
+	}
+	table := &plan.after
+	if pending {
+		table, result.Pending = nil, plan.lines
+		m.progress().Warn("the spec and the cluster differ in who may log in; `capiam upgrade cluster` shows and makes the changes")
+	}
+	return result, c.finish(ctx, result, table, o.NoWait)
+}
+
+// finish waits until logins work everywhere, hands the kubeconfigs out, and logs
+// in if there is somebody to log in as, and a table that says how it should come
+// out.
+func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table *mapping.Mappings, noWait bool) error {
+	step := c.m.progress().Step
+	result.Server = c.server()
+	if !noWait {
+		if err := step(ctx, "Wait for every control-plane machine", func(ctx context.Context) (string, error) {
+			return "", c.await(ctx, clusterapi.ControlPlaneSettled)
+		}); err != nil {
+			return err
+		}
+		if err := step(ctx, "Wait for the authenticator", c.waitAuthenticator); err != nil {
+			return err
+		}
+		if err := step(ctx, "Ask the authenticator through the API server", func(ctx context.Context) (string, error) {
+			return "", c.installer.WaitWebhook(ctx)
+		}); err != nil {
+			return err
+		}
+	}
+	if err := step(ctx, "Write kubeconfigs", c.writeKubeconfigs); err != nil {
+		return err
+	}
+	if noWait || table == nil {
+		return nil
+	}
+	return step(ctx, "Log in with the AWS credentials at hand", func(ctx context.Context) (detail string, err error) {
+		result.Logins, detail, err = c.proveOwn(ctx, *table)
+		return detail, err
+	})
+}
+
+// enable has the API servers ask the authenticator: in the spec's objects, which
+// are applied, or else in those of the management cluster. Before it changes a
+// control plane that is there, it asks allow.
+func (c *managedCluster) enable(ctx context.Context, allow func() error) (string, error) {
+	webhook, err := c.webhookKubeconfig()
+	if err != nil {
+		return "", err
+	}
+	if c.manifests != nil {
+		if err := c.enableManifests(ctx, webhook); err != nil {
+			return "", err
+		}
+		objects, err := c.objects()
+		if err != nil {
+			return "", err
+		}
+		if err := c.mgmt.ApplyAll(ctx, objects); err != nil {
+			return "", err
+		}
+		c.state, err = c.mgmt.State(ctx, c.key)
+		return fmt.Sprintf("%d objects", len(objects)), err
+	}
+	changed, err := c.mgmt.SwitchOn(ctx, c.state, webhook, allow)
+	if err != nil {
+		return "", err
+	}
+	if !changed {
+		return "as they do already", nil
+	}
+	c.state, err = c.mgmt.State(ctx, c.key)
+	return "", err
+}
+
+// enableManifests patches the spec's objects.
+func (c *managedCluster) enableManifests(ctx context.Context, webhook []byte) error {
+	if ref, missing := c.manifests.ClassRef(); missing {
+		class, err := c.mgmt.Class(ctx, ref)
+		if err != nil {
+			return err
+		}
+		c.manifests.UseClass(class)
+	}
+	_, err := c.manifests.Enable(webhook)
+	return err
+}
+
+// objects are the spec's, with a mark on the Cluster that it is capiam's if it is
+// or becomes so.
+func (c *managedCluster) objects() ([]*unstructured.Unstructured, error) {
+	objects := c.manifests.Objects()
+	if err := c.mgmt.Complete(objects, c.key.Namespace); err != nil {
+		return nil, err
+	}
+	if c.state != nil && !c.managed() {
+		return objects, nil
+	}
+	for _, u := range objects {
+		if clusterapi.IsCluster(u) && u.GetName() == c.key.Name {
+			annotations := u.GetAnnotations()
+			if annotations == nil {
+				annotations = map[string]string{}
+			}
+			annotations[clusterapi.ManagedAnnotation] = "true"
+			u.SetAnnotations(annotations)
+		}
+	}
+	return objects, nil
+}
+
+// managed tells whether capiam has made the Cluster.
+func (c *managedCluster) managed() bool { return c.state != nil && c.state.Managed() }
+
+func (c *managedCluster) requireIAM() error {
+	if c.spec.IAM == nil {
+		return errors.New("the spec names no AWSIamConfig in spec.identityProviderRefs, so there is nothing to switch on; `capiam upgrade cluster` switches AWS IAM authentication off with such a spec")
+	}
+	return nil
+}
+
+func (c *workload) countMappings() string {
+	m := c.spec.Mappings()
+	return fmt.Sprintf("%d roles, %d users, %d accounts", len(m.Roles), len(m.Users), len(m.Accounts))
+}
