@@ -42,6 +42,10 @@ With -o, everything goes to a directory. Run again, the cluster ID and the CA
 that are kept there stay, and the certificate until it should be renewed; so the
 same spec gives the same files. Files with a private key have mode 0600.
 
+If the spec brings Cluster API objects, they are written to cluster-api.yaml, patched
+and with their comments: they are for the management cluster, and not part of the
+stream.
+
 The users' kubeconfig needs --server and --certificate-authority.`,
 		Example: `  # Look at what a spec amounts to
   capiam generate manifests -f cluster.yaml
@@ -116,6 +120,9 @@ func (f *generateManifestsFlags) stream(s streams, r *generate.Result) error {
 	if r.NewCA {
 		fmt.Fprintln(s.err, "the CA was made up for this output and its certificate is not in it; use -o DIR to keep it, with the API servers' webhook kubeconfig")
 	}
+	if r.ClusterAPI != nil {
+		fmt.Fprintln(s.err, "the Cluster API objects are left out, as they are for the management cluster; use -o DIR to have them in a file")
+	}
 	if _, err := s.out.Write(data); err != nil {
 		return fmt.Errorf("write to standard output: %w", err)
 	}
@@ -127,6 +134,9 @@ func (f *generateManifestsFlags) options(s streams) (generate.Options, error) {
 	cluster, err := spec.Load(f.file, s.in)
 	if err != nil {
 		return o, err
+	}
+	if cluster.IAM == nil {
+		return o, errors.New("the spec names no AWSIamConfig in spec.identityProviderRefs, so there is nothing to generate")
 	}
 	o = generate.Options{Spec: cluster, Dir: f.dir, Image: f.image, Command: f.command()}
 	if o.Release, err = release.Load(f.bundlesOverride); err != nil {

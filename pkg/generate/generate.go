@@ -19,7 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/capiam/capiam/pkg/atomicfile"
+	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/pki"
+	"github.com/capiam/capiam/pkg/provider"
 	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
@@ -37,6 +39,9 @@ const (
 	caKeyFile    = "pki/ca-key.pem"
 	leafCertFile = "pki/cert.pem"
 	leafKeyFile  = "pki/key.pem"
+	// clusterAPIFile is for the management cluster, all else for the cluster
+	// itself.
+	clusterAPIFile = "cluster-api.yaml"
 )
 
 // Options say what to generate.
@@ -65,6 +70,9 @@ type Result struct {
 	// NewClusterID says that the cluster ID was made up, NewCA that the CA
 	// was.
 	NewClusterID, NewCA bool
+	// ClusterAPI holds the Cluster API objects that the spec brings, patched,
+	// with their comments; nil if it brings none.
+	ClusterAPI []byte
 	// Files are what Write writes.
 	Files []render.File
 }
@@ -119,6 +127,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.ClusterAPI, err = clusterAPI(o.Spec, ca); err != nil {
+		return nil, err
+	}
 	r.Files = slices.Clone(r.Output.Files)
 	add := func(name string, data []byte) {
 		r.Files = append(r.Files, render.File{Path: name, Mode: atomicfile.Private, Data: data})
@@ -128,6 +139,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	add(caKeyFile, ca.KeyPEM)
 	add(leafCertFile, leaf.CertPEM)
 	add(leafKeyFile, leaf.KeyPEM)
+	if r.ClusterAPI != nil {
+		header, err := templates.Header(templates.HeaderData{
+			Cluster: o.Spec.Name, What: "the cluster's Cluster API objects, for its management cluster", Command: o.Command,
+		})
+		if err != nil {
+			return nil, err
+		}
+		add(clusterAPIFile, append([]byte(header), r.ClusterAPI...))
+	}
 	for _, part := range r.parts() {
 		if len(part.objects) == 0 {
 			continue
@@ -146,6 +166,25 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	slices.SortFunc(r.Files, func(a, b render.File) int { return cmpPath(a.Path, b.Path) })
 	return r, nil
+}
+
+// clusterAPI patches the Cluster API objects that a spec brings.
+func clusterAPI(s *spec.Spec, ca *pki.CA) ([]byte, error) {
+	manifests, _, err := provider.Manifests(s)
+	if manifests == nil || err != nil {
+		return nil, err
+	}
+	if class, missing := manifests.ClassRef(); missing {
+		return nil, fmt.Errorf("the cluster is made from ClusterClass %s, which is not among the spec's objects: add it, or name its file in spec.files of the ClusterAPIDatacenterConfig", class.NamespacedName)
+	}
+	webhook, err := kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, ca.CertPEM))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := manifests.Enable(webhook); err != nil {
+		return nil, err
+	}
+	return manifests.Encode(), nil
 }
 
 // part is a file of objects.
