@@ -143,6 +143,18 @@ func (s *STS) Profile(name, arn string) error {
 	return stssim.WriteProfiles(s.dir, s.profiles)
 }
 
+// credentials are those of a profile.
+func (s *STS) credentials(profile string) (stssim.Credentials, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.profiles {
+		if p.Name == profile {
+			return p.Credentials, nil
+		}
+	}
+	return stssim.Credentials{}, fmt.Errorf("no profile %q", profile)
+}
+
 // env leads AWS's clients to the simulation.
 func (s *STS) env() []string {
 	return []string{
