@@ -53,7 +53,7 @@ type Metrics struct {
 	dynamicEnabled prometheus.Gauge
 	dynamicOnly    prometheus.Gauge
 
-	cache       *prometheus.CounterVec
+	cache       map[string]prometheus.Counter
 	keyFetches  *prometheus.CounterVec
 	mappings    prometheus.Gauge
 	findings    *prometheus.GaugeVec
@@ -74,6 +74,7 @@ func New() *Metrics {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "authenticate_latency_seconds", Help: "Authenticate call latency", Buckets: prometheus.DefBuckets,
 	}, []string{"result"})
+	cache := counter("token_cache_total", "Tokens looked up among the verified ones.", "result")
 	decisions := counter("decisions_total", "Logins decided, by reason code and kind of token.", "reason", "token")
 	m := &Metrics{
 		registry:      prometheus.NewRegistry(),
@@ -93,7 +94,7 @@ func New() *Metrics {
 		}, []string{"type"}),
 		dynamicEnabled: gauge("dynamic_file_enabled", "Dynamic file in backend mode is enabled"),
 		dynamicOnly:    gauge("dynamic_file_only", "Only dynamic file in backend mode"),
-		cache:          counter("token_cache_total", "Tokens looked up among the verified ones.", "result"),
+		cache:          map[string]prometheus.Counter{},
 		keyFetches:     counter("issuer_key_fetches_total", "Fetches of token issuers' keys.", "issuer", "result"),
 		mappings:       gauge("mappings", "Principals, permission sets and accounts that are mapped."),
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -111,10 +112,13 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(latency, decisions, m.stsResponses, m.stsFailures, m.stsThrottling, m.stsLatency,
 		m.watchFailures, m.fileFailures, m.EC2Calls, m.dynamicLatency, m.dynamicEnabled, m.dynamicOnly,
-		m.cache, m.keyFetches, m.mappings, m.findings, m.reloads, m.loadSeconds, m.healthy, m.certExpiry,
+		cache, m.keyFetches, m.mappings, m.findings, m.reloads, m.loadSeconds, m.healthy, m.certExpiry,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range []string{ResultMalformed, ResultInvalid, ResultSTSError, ResultThrottling, ResultUnknown, ResultSuccess} {
 		m.latency[r] = latency.WithLabelValues(r)
+	}
+	for _, r := range []string{"hit", "miss", "shared"} {
+		m.cache[r] = cache.WithLabelValues(r)
 	}
 	for _, code := range reason.All() {
 		m.decisions[code] = map[string]prometheus.Counter{}
@@ -179,7 +183,11 @@ func (m *Metrics) STSThrottled(region string) { m.stsThrottling.WithLabelValues(
 
 // Cache records a look at the cache of verified tokens: "hit", "miss" or
 // "shared" (another request was verifying the same token).
-func (m *Metrics) Cache(result string) { m.cache.WithLabelValues(result).Inc() }
+func (m *Metrics) Cache(result string) {
+	if c := m.cache[result]; c != nil {
+		c.Inc()
+	}
+}
 
 // KeysFetched records a fetch of an issuer's keys; issuers are those of the
 // configuration.
