@@ -390,7 +390,7 @@ func FuzzManifests(f *testing.F) {
 		}
 		changed, err := m.Enable(webhook)
 		if err != nil {
-			return
+			t.Fatalf("%v", err)
 		}
 		if changed != (was == NotEnabled || was == EnabledOtherwise) {
 			t.Fatalf("%s: changed = %t", was, changed)

@@ -592,26 +592,45 @@ func hasAlias(n *yaml.Node) bool {
 	return n.Kind == yaml.AliasNode || slices.ContainsFunc(n.Content, hasAlias)
 }
 
-// keepPlain notes the scalars that kustomize would put in quotes because YAML
-// 1.1 takes them for something else than text, such as yes. So do kubectl and
-// the API server: with quotes they would be text. The function it returns takes
-// the quotes off.
+// keepPlain keeps two kinds of scalars from kustomize: those that it would put
+// in quotes because YAML 1.1 takes them for something else than text, such as
+// yes, and so do kubectl and the API server; and nulls of no letters, which it
+// would drop. The function it returns makes them what they were.
 func keepPlain(n *yaml.Node) (restore func()) {
+	const null = "\x00"
 	var plain []*yaml.Node
-	var walk func(*yaml.Node)
-	walk = func(n *yaml.Node) {
-		if n.Kind == yaml.ScalarNode && n.Style == 0 && n.Tag == yaml.NodeTagString && yaml.IsYaml1_1NonString(n) {
+	walkScalars(n, false, func(n *yaml.Node, _ bool) {
+		switch {
+		case n.Tag == yaml.NodeTagNull && n.Value == "":
+			n.Value = null
+		case n.Tag == yaml.NodeTagString && n.Style == 0 && yaml.IsYaml1_1NonString(n):
 			plain = append(plain, n)
 		}
-		for _, c := range n.Content {
-			walk(c)
-		}
-	}
-	walk(n)
+	})
 	return func() {
 		for _, n := range plain {
 			n.Style = 0
 		}
+		// kustomize has made new nodes of these. In flow style it would write
+		// no letters as an empty text.
+		walkScalars(n, false, func(n *yaml.Node, flow bool) {
+			switch {
+			case n.Tag != yaml.NodeTagNull || n.Value != null:
+			case flow:
+				n.Value = "null"
+			default:
+				n.Value = ""
+			}
+		})
+	}
+}
+
+func walkScalars(n *yaml.Node, flow bool, visit func(n *yaml.Node, flow bool)) {
+	if n.Kind == yaml.ScalarNode {
+		visit(n, flow)
+	}
+	for _, c := range n.Content {
+		walkScalars(c, flow || n.Style&yaml.FlowStyle != 0, visit)
 	}
 }
 
@@ -704,7 +723,7 @@ func without(u *unstructured.Unstructured) *unstructured.Unstructured {
 	drop(u.Object, volumes, isOurVolume)
 	files := slices.Concat(t.path, []string{"files"})
 	drop(u.Object, files, isOurFile)
-	for _, fields := range [][]string{args, volumes, apiServer, apiServer[:len(apiServer)-1], files, t.path} {
+	for _, fields := range [][]string{args, volumes, apiServer, apiServer[:len(apiServer)-1], files, t.path, t.path[:1]} {
 		dropEmpty(u.Object, fields...)
 	}
 	return u

@@ -8,7 +8,6 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/utils/ptr"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	sigsyaml "sigs.k8s.io/yaml"
 )
@@ -40,7 +39,7 @@ func (c *Class) Snippet() ([]byte, error) {
 	}
 	s.Spec.Variables = []clusterv1.ClusterClassVariable{{
 		Name:     WebhookVariable,
-		Required: ptr.To(false),
+		Required: new(false),
 		Schema: clusterv1.VariableSchema{OpenAPIV3Schema: clusterv1.JSONSchemaProps{
 			Type:        "string",
 			Description: "The kubeconfig by which API servers ask AWS IAM Authenticator. capiam sets it.",
@@ -53,7 +52,7 @@ func (c *Class) Snippet() ([]byte, error) {
 			Selector: clusterv1.PatchSelector{
 				APIVersion:     kubeadmControlPlaneTemplate.Group + "/" + version,
 				Kind:           kubeadmControlPlaneTemplate.Kind,
-				MatchResources: clusterv1.PatchSelectorMatch{ControlPlane: ptr.To(true)},
+				MatchResources: clusterv1.PatchSelectorMatch{ControlPlane: new(true)},
 			},
 			JSONPatches: ops,
 		}},
