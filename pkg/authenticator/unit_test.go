@@ -58,15 +58,27 @@ func TestTokenCache(t *testing.T) {
 	}
 }
 
+// waiter is a context that counts who comes to wait by it.
+type waiter struct {
+	context.Context
+	waiting *atomic.Int32
+}
+
+func (w waiter) Done() <-chan struct{} {
+	w.waiting.Add(1)
+	return w.Context.Done()
+}
+
 func TestSameTokenIsVerifiedOnce(t *testing.T) {
 	t.Parallel()
 	c := newTokenCache(0, 0)
-	var calls atomic.Int32
+	var calls, waiting atomic.Int32
 	release := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 20 {
+	const n = 20
+	for range n {
 		wg.Go(func() {
-			id, _, err := c.share(context.Background(), tokenKey{1}, func() (*identity.Identity, error) {
+			id, _, err := c.share(waiter{context.Background(), &waiting}, tokenKey{1}, func() (*identity.Identity, error) {
 				calls.Add(1)
 				<-release
 				return &identity.Identity{JTI: "x"}, nil
@@ -76,14 +88,13 @@ func TestSameTokenIsVerifiedOnce(t *testing.T) {
 			}
 		})
 	}
-	for calls.Load() == 0 {
+	for deadline := time.Now().Add(30 * time.Second); waiting.Load() < n-1 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(10 * time.Millisecond) // let the others come to wait
 	close(release)
 	wg.Wait()
-	if n := calls.Load(); n > 3 {
-		t.Errorf("%d verifications", n)
+	if calls.Load() != 1 || waiting.Load() != n-1 {
+		t.Errorf("%d verifications, %d waited", calls.Load(), waiting.Load())
 	}
 }
 
