@@ -43,7 +43,7 @@ type ConfigMapOptions struct {
 // ConfigMap is the EKSConfigMap backend: one object, listed and watched.
 type ConfigMap struct {
 	opts ConfigMapOptions
-	box  *mailbox[configMapState]
+	box  *mailbox[shown]
 
 	// Of the worker alone.
 	last    *mapping.AWSAuth
@@ -55,31 +55,12 @@ type ConfigMap struct {
 	stale bool
 }
 
-// configMapState is aws-auth as the API server last showed it.
-type configMapState struct {
-	// version counts the states shown; none has been at 0.
-	version int
-	object  *unstructured.Unstructured
-	// failure says why the API server shows nothing now.
-	failure error
-}
-
-// resumed is the state once it is watched again: the failure is over, and what
-// was shown last counts as shown again.
-func (s configMapState) resumed() configMapState {
-	if s.failure != nil && s.version > 0 {
-		s.version++
-	}
-	s.failure = nil
-	return s
-}
-
 // NewConfigMap returns the backend.
 func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &ConfigMap{opts: opts, box: newMailbox[configMapState]()}
+	return &ConfigMap{opts: opts, box: newMailbox[shown]()}
 }
 
 // Run watches aws-auth and takes over each change, until ctx ends.
@@ -92,24 +73,8 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		w := watcher{
-			name:     awsAuthNamespace + "/" + awsAuthName,
-			resource: c.opts.Client.Resource(configMaps).Namespace(awsAuthNamespace),
-			selector: "metadata.name=" + awsAuthName,
-			log:      c.opts.Log,
-			changed: func(objects map[string]*unstructured.Unstructured) {
-				object := objects[awsAuthNamespace+"/"+awsAuthName]
-				c.box.update(func(s configMapState) configMapState {
-					return configMapState{version: s.version + 1, object: object}
-				})
-			},
-			failed: func(err error) {
-				c.opts.Metrics.WatchFailed()
-				c.box.update(func(s configMapState) configMapState { s.failure = err; return s })
-			},
-			resumed: func() { c.box.update(configMapState.resumed) },
-		}
-		w.run(ctx)
+		follow(ctx, awsAuthNamespace+"/"+awsAuthName, c.opts.Client.Resource(configMaps).Namespace(awsAuthNamespace),
+			"metadata.name="+awsAuthName, c.box, c.opts.Log, c.opts.Metrics)
 	})
 	for {
 		select {
@@ -133,23 +98,35 @@ func (c *ConfigMap) graceOver() <-chan time.Time {
 }
 
 // take puts a state of aws-auth in force, as far as it is good.
-func (c *ConfigMap) take(s configMapState) {
+func (c *ConfigMap) take(s shown) {
+	object := awsAuth(s.objects)
 	switch {
 	case s.version == c.taken:
 		// Nothing new but the failure.
 	case s.version == 0:
 		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" was not there when it was last seen")
-	case s.object == nil:
+	case object == nil:
 		c.stale = false
 		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" does not exist")
 	default:
 		c.stale = false
-		c.present(s.object)
+		c.present(object)
 	}
 	c.taken = s.version
 	if s.failure != nil {
 		c.unreadable(s.failure)
 	}
+}
+
+// awsAuth finds the object among those shown. There is no other, if the API server
+// heeds the selector.
+func awsAuth(objects []*unstructured.Unstructured) *unstructured.Unstructured {
+	for _, o := range objects {
+		if o.GetNamespace() == awsAuthNamespace && o.GetName() == awsAuthName {
+			return o
+		}
+	}
+	return nil
 }
 
 // unreadable is for an API server that does not show aws-auth. At the start, the

@@ -39,7 +39,7 @@ type CRDOptions struct {
 // status cannot let anybody in.
 type CRD struct {
 	opts CRDOptions
-	box  *mailbox[crdState]
+	box  *mailbox[shown]
 
 	// good holds the last good entry of each object. It is the worker's alone.
 	good  map[types.UID]mapping.Entry
@@ -50,28 +50,12 @@ type CRD struct {
 	said map[types.UID]string
 }
 
-type crdState struct {
-	version int
-	objects []*unstructured.Unstructured
-	failure error
-}
-
-// resumed is the state once it is watched again: the failure is over, and what
-// was shown last counts as shown again.
-func (s crdState) resumed() crdState {
-	if s.failure != nil && s.version > 0 {
-		s.version++
-	}
-	s.failure = nil
-	return s
-}
-
 // NewCRD returns the backend.
 func NewCRD(opts CRDOptions) *CRD {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &CRD{opts: opts, box: newMailbox[crdState](), good: map[types.UID]mapping.Entry{}, said: map[types.UID]string{}}
+	return &CRD{opts: opts, box: newMailbox[shown](), good: map[types.UID]mapping.Entry{}, said: map[types.UID]string{}}
 }
 
 // Run watches the objects and takes over each change, until ctx ends.
@@ -79,24 +63,7 @@ func (c *CRD) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		w := watcher{
-			name:     "iamidentitymappings",
-			resource: c.opts.Client.Resource(identityMappings),
-			log:      c.opts.Log,
-			changed: func(objects map[string]*unstructured.Unstructured) {
-				list := make([]*unstructured.Unstructured, 0, len(objects))
-				for _, o := range objects {
-					list = append(list, o)
-				}
-				c.box.update(func(s crdState) crdState { return crdState{version: s.version + 1, objects: list} })
-			},
-			failed: func(err error) {
-				c.opts.Metrics.WatchFailed()
-				c.box.update(func(s crdState) crdState { s.failure = err; return s })
-			},
-			resumed: func() { c.box.update(crdState.resumed) },
-		}
-		w.run(ctx)
+		follow(ctx, "iamidentitymappings", c.opts.Client.Resource(identityMappings), "", c.box, c.opts.Log, c.opts.Metrics)
 	})
 	for {
 		select {

@@ -27,10 +27,10 @@ const pollEvery = time.Second
 // maxTable bounds a file of mappings.
 const maxTable = 16 << 20
 
-// follow reads a file whenever it changes and hands it on, until ctx ends. A
+// followFile reads a file whenever it changes and hands it on, until ctx ends. A
 // file that is missing at two looks in a row is handed on as fs.ErrNotExist:
 // one look may fall between the two steps of a careless replacement.
-func follow(ctx context.Context, path string, tick <-chan time.Time, changed func(data []byte, err error)) {
+func followFile(ctx context.Context, path string, tick <-chan time.Time, changed func(data []byte, err error)) {
 	var last os.FileInfo
 	missing, started := 0, false
 	for {
@@ -79,7 +79,7 @@ func FollowMounted(ctx context.Context, path, partition string, store *Store, ti
 	tick, stop := orTicker(tick)
 	defer stop()
 	first := true
-	follow(ctx, path, tick, func(data []byte, err error) {
+	followFile(ctx, path, tick, func(data []byte, err error) {
 		if first {
 			first = false
 			return
@@ -118,7 +118,7 @@ func CheckMounted(m mapping.Mappings, partition string) error {
 func FollowDynamic(ctx context.Context, path string, strict bool, store *Store, m *metrics.Metrics, log *slog.Logger, tick <-chan time.Time) {
 	tick, stop := orTicker(tick)
 	defer stop()
-	follow(ctx, path, tick, func(data []byte, err error) {
+	followFile(ctx, path, tick, func(data []byte, err error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			log.Warn("dynamic file is gone, it maps nobody now", "path", path)
 			store.Set(mapping.BackendDynamicFile, mapping.Mappings{}, nil, "")

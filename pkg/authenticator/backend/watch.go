@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/capiam/capiam/pkg/authenticator/metrics"
 )
 
 // watcher follows objects of the API server. client-go's reflector does the
@@ -38,6 +42,42 @@ type watcher struct {
 	// resumed is called when a watch has begun. What it shows comes to changed,
 	// if it is anything new.
 	resumed func()
+}
+
+// shown is what the API server has last shown of a backend's objects.
+type shown struct {
+	// version counts the states shown; none has been at 0.
+	version int
+	objects []*unstructured.Unstructured
+	// failure says why the API server shows nothing now.
+	failure error
+}
+
+// resumed is the state once it is watched again: the failure is over, and what
+// was shown last counts as shown again.
+func (s shown) resumed() shown {
+	if s.failure != nil && s.version > 0 {
+		s.version++
+	}
+	s.failure = nil
+	return s
+}
+
+// follow watches until ctx ends, and leaves the newest state in the mailbox.
+func follow(ctx context.Context, name string, resource dynamic.ResourceInterface, selector string, box *mailbox[shown], log *slog.Logger, m *metrics.Metrics) {
+	w := watcher{
+		name: name, resource: resource, selector: selector, log: log,
+		changed: func(objects map[string]*unstructured.Unstructured) {
+			list := slices.Collect(maps.Values(objects))
+			box.update(func(s shown) shown { return shown{version: s.version + 1, objects: list} })
+		},
+		failed: func(err error) {
+			m.WatchFailed()
+			box.update(func(s shown) shown { s.failure = err; return s })
+		},
+		resumed: func() { box.update(shown.resumed) },
+	}
+	w.run(ctx)
 }
 
 // errClosed is a watch that ended before it began.
