@@ -46,9 +46,11 @@ type bench struct {
 	t     testing.TB
 	kube  *kubefake.Server
 	store *Store
-	clock *clock
-	dir   string
-	stop  func()
+	// metrics are those of the last start.
+	metrics *metrics.Metrics
+	clock   *clock
+	dir     string
+	stop    func()
 }
 
 func newBench(t testing.TB) *bench {
@@ -58,6 +60,7 @@ func newBench(t testing.TB) *bench {
 // start runs the backends; it may be called again after stop, as a restart.
 func (b *bench) start(names ...string) {
 	log, m := slog.New(slog.DiscardHandler), metrics.New()
+	b.metrics = m
 	b.store = NewStore(names, StoreOptions{Partition: "aws", Log: log, Metrics: m, Now: b.clock.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -113,7 +116,7 @@ func (b *bench) username(arn string) string {
 
 func (b *bench) eventually(what string, ok func() bool) {
 	b.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("not in time: %s\n%+v", what, b.store.Status())
@@ -267,6 +270,54 @@ func TestWatchIsNotAskedForWithoutPause(t *testing.T) {
 	}
 	if _, after := b.kube.Counts(); after-before > 20 {
 		t.Errorf("%d watches in a second", after-before)
+	}
+}
+
+// healthy returns the metric that an alert would go by.
+func (b *bench) healthy(backend string) bool {
+	b.t.Helper()
+	families, err := b.metrics.Gatherer().Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "aws_iam_authenticator_backend_healthy" && m.GetLabel()[0].GetValue() == backend {
+				return m.GetGauge().GetValue() == 1
+			}
+		}
+	}
+	b.t.Fatalf("no metric says how %s is", backend)
+	return false
+}
+
+// A watch that is lost is said, in whatever way it is lost, and not any more once
+// it is back, even if nothing has changed meanwhile.
+func TestLostWatchIsReported(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{mapping.BackendEKSConfigMap, mapping.BackendCRD} {
+		for name, lose := range map[string]func(k *kubefake.Server, lost bool){
+			"refused": func(k *kubefake.Server, lost bool) { k.Refuse(map[bool]int{true: 503}[lost]) },
+			"closed":  func(k *kubefake.Server, lost bool) { k.HangUp(lost) },
+		} {
+			t.Run(backend+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				b.awsAuth(roles("A"))
+				b.identityMapping("a", "2026-01-01T00:00:00Z", map[string]any{"arn": role("A"), "username": "a"})
+				b.start(backend)
+				b.becomes(role("A"), "a")
+				b.eventually("healthy", func() bool { return b.healthy(backend) })
+				lose(b.kube, true)
+				// client-go tries a closed connection ten times, a second apart.
+				b.eventually("it is said", func() bool { return b.store.Status()[0].Problem != "" && !b.healthy(backend) })
+				if got := b.username(role("A")); got != "a" {
+					t.Errorf("A is %s", got)
+				}
+				lose(b.kube, false)
+				b.eventually("it is over", func() bool { return b.store.Status()[0].Problem == "" && b.healthy(backend) })
+			})
+		}
 	}
 }
 

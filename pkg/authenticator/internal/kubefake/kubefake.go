@@ -30,6 +30,7 @@ type Server struct {
 	changed chan struct{}
 	cut     chan struct{}
 	refuse  int
+	hangUp  bool
 	lists   int
 	watches int
 }
@@ -154,6 +155,15 @@ func (s *Server) Refuse(status int) {
 	s.CutWatches()
 }
 
+// HangUp closes the connection of every watch that is asked for, without an
+// answer, or answers again. It ends watches.
+func (s *Server) HangUp(yes bool) {
+	s.mu.Lock()
+	s.hangUp = yes
+	s.mu.Unlock()
+	s.CutWatches()
+}
+
 // Counts returns how many lists and watches were asked for.
 func (s *Server) Counts() (lists, watches int) {
 	s.mu.Lock()
@@ -164,7 +174,7 @@ func (s *Server) Counts() (lists, watches int) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	refuse := s.refuse
+	refuse, hangUp := s.refuse, s.hangUp
 	s.mu.Unlock()
 	q := r.URL.Query()
 	switch {
@@ -176,6 +186,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.update(w, r)
 	case q.Get("sendInitialEvents") != "":
 		status(w, http.StatusUnprocessableEntity, "sendInitialEvents is not supported")
+	case q.Get("watch") != "" && hangUp:
+		panic(http.ErrAbortHandler)
 	case q.Get("watch") != "":
 		s.watch(w, r)
 	default:
