@@ -25,7 +25,9 @@ import (
 
 // Summary is one line about a cluster.
 type Summary struct {
-	Name       string    `json:"name"`
+	Name string `json:"name"`
+	// Namespace is that of Cluster API's Cluster; empty on this machine.
+	Namespace  string    `json:"namespace,omitempty"`
 	Provider   string    `json:"provider"`
 	Status     string    `json:"status"`
 	Kubernetes string    `json:"kubernetes"`

@@ -194,3 +194,33 @@ func describeMappings(ctx context.Context, i *install.Installer, modes []string)
 	}
 	return n
 }
+
+// ListManaged returns a line about every cluster of a management cluster, or of
+// one of its namespaces, for which IAM authentication is kept.
+func (m *Manager) ListManaged(ctx context.Context, namespace string) ([]Summary, error) {
+	mgmt, err := clusterapi.Connect(m.Management)
+	if err != nil {
+		return nil, err
+	}
+	states, err := mgmt.Clusters(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	summaries := make([]Summary, 0, len(states))
+	for _, s := range states {
+		c := m.managedAt(mgmt, types.NamespacedName{Namespace: s.Cluster.Namespace, Name: s.Cluster.Name}, Outputs{})
+		c.state = s
+		summary := Summary{
+			Name: s.Cluster.Name, Namespace: s.Cluster.Namespace, Provider: s.Cluster.Spec.InfrastructureRef.Kind,
+			Status: s.Cluster.Status.Phase, Created: s.Cluster.CreationTimestamp.Time,
+		}
+		if s.ControlPlane != nil {
+			summary.Kubernetes = s.ControlPlane.Spec.Version
+		}
+		if s.Cluster.Spec.ControlPlaneEndpoint.IsValid() {
+			summary.Server = c.server()
+		}
+		summaries = append(summaries, summary)
+	}
+	return summaries, nil
+}

@@ -1,9 +1,12 @@
 package clusterapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -209,4 +212,36 @@ func describe(u *unstructured.Unstructured) string {
 		return u.GetKind() + " " + u.GetName()
 	}
 	return u.GetKind() + " " + u.GetNamespace() + "/" + u.GetName()
+}
+
+// Clusters returns the clusters for which IAM authentication is kept, of one
+// namespace or, if that is empty, of all, sorted by namespace and name.
+func (m *Management) Clusters(ctx context.Context, namespace string) ([]*State, error) {
+	var list clusterv1.ClusterList
+	if err := m.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("list Clusters: %w", err)
+	}
+	var states []*State
+	for _, c := range list.Items {
+		key := client.ObjectKeyFromObject(&c)
+		_, err := m.FindKeys(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s, err := m.State(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			continue // it has just gone
+		}
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, s)
+	}
+	slices.SortFunc(states, func(a, b *State) int {
+		return cmp.Or(strings.Compare(a.Cluster.Namespace, b.Cluster.Namespace), strings.Compare(a.Cluster.Name, b.Cluster.Name))
+	})
+	return states, nil
 }
