@@ -50,7 +50,7 @@ func Parse(data map[string]string) (*AWSAuth, []Finding) { return ParseWithLastG
 
 // ParseWithLastGood is Parse for a table that is in use: a broken key keeps the
 // entries it had in last, and so does a damaged entry, found again by its ARN or
-// else by its username. A mistake therefore never takes anybody's access away.
+// else by its username, or else by its place between the same two. A mistake therefore never takes anybody's access away.
 // An entry that is gone is gone. Last may be nil.
 func ParseWithLastGood(data map[string]string, last *AWSAuth) (*AWSAuth, []Finding) {
 	a := &AWSAuth{data: maps.Clone(data), sections: make(map[string]*section, len(sectionNames))}
@@ -155,36 +155,60 @@ func (s *section) entries(last []Entry) ([]Entry, map[int]bool) {
 	if s.broken != nil {
 		return last, map[int]bool{-1: len(last) > 0}
 	}
-	entries := make([]Entry, 0, len(s.items))
-	var spare *spareEntries
+	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(last) == 0 {
+		return s.good(nil), nil
+	}
+	spare := newSpareEntries(last, s.items)
+	stands := make(map[int]Entry)
 	stood := make(map[int]bool)
-	for i, it := range s.items {
-		if !it.damaged {
-			entries = append(entries, it.entry)
-			continue
-		}
-		if len(last) == 0 {
-			continue
-		}
-		if spare == nil {
-			spare = newSpareEntries(last, s.items)
-		}
-		if e, ok := spare.take(it); ok {
-			entries = append(entries, e)
-			stood[i] = true
+	stand := func(i int, e Entry, ok bool) {
+		if ok {
+			stands[i], stood[i] = e, true
 		}
 	}
-	return entries, stood
+	for i, it := range s.items {
+		if it.damaged && !it.nameless() {
+			e, ok := spare.take(it)
+			stand(i, e, ok)
+		}
+	}
+	for i, it := range s.items {
+		if it.damaged && it.nameless() {
+			e, ok := spare.takeBetween(s.items, i)
+			stand(i, e, ok)
+		}
+	}
+	return s.good(stands), stood
 }
+
+// good returns the entries in their order, with others for those at some places.
+func (s *section) good(stands map[int]Entry) []Entry {
+	entries := make([]Entry, 0, len(s.items))
+	for i, it := range s.items {
+		if e, ok := stands[i]; ok {
+			entries = append(entries, e)
+		} else if !it.damaged {
+			entries = append(entries, it.entry)
+		}
+	}
+	return entries
+}
+
+// nameless tells whether nothing in a damaged item says which entry it was.
+func (it item) nameless() bool { return it.id == "" && it.entry.Username == "" }
 
 // spareEntries are the last good entries that the new text does not have.
 type spareEntries struct {
 	byID   map[string]Entry
 	byUser map[string][]string // username to identities, in order
+	// order holds the identities of all of last; places where each is in it,
+	// or -1 if it is there twice.
+	order  []string
+	places map[string]int
 }
 
 func newSpareEntries(last []Entry, items []item) *spareEntries {
-	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string][]string)}
+	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string][]string), places: make(map[string]int)}
 	present := make(map[string]bool, len(items))
 	for _, it := range items {
 		if !it.damaged {
@@ -193,6 +217,12 @@ func newSpareEntries(last []Entry, items []item) *spareEntries {
 	}
 	for _, e := range last {
 		id, ok := identity(e, "")
+		if _, twice := s.places[id]; twice {
+			s.places[id] = -1
+		} else {
+			s.places[id] = len(s.order)
+		}
+		s.order = append(s.order, id)
 		if !ok || present[id] {
 			continue
 		}
@@ -209,9 +239,6 @@ func (s *spareEntries) take(it item) (Entry, bool) {
 		delete(s.byID, it.id)
 		return e, ok
 	}
-	if it.entry.Username == "" {
-		return Entry{}, false
-	}
 	for _, id := range s.byUser[it.entry.Username] {
 		if e, ok := s.byID[id]; ok {
 			delete(s.byID, id)
@@ -219,6 +246,41 @@ func (s *spareEntries) take(it item) (Entry, bool) {
 		}
 	}
 	return Entry{}, false
+}
+
+// takeBetween returns the entry that a nameless item once was, if its place says
+// so: it stands with other damaged ones between two good ones, or the ends, and
+// in the last good table there were just as many between the same two.
+func (s *spareEntries) takeBetween(items []item, i int) (Entry, bool) {
+	first, end := i, i+1
+	for first > 0 && items[first-1].damaged {
+		first--
+	}
+	for end < len(items) && items[end].damaged {
+		end++
+	}
+	before, after := -1, len(s.order)
+	if first > 0 {
+		place, known := s.places[items[first-1].id]
+		if !known || place < 0 {
+			return Entry{}, false
+		}
+		before = place
+	}
+	if end < len(items) {
+		place, known := s.places[items[end].id]
+		if !known || place < 0 {
+			return Entry{}, false
+		}
+		after = place
+	}
+	if after-before-1 != end-first {
+		return Entry{}, false
+	}
+	id := s.order[before+1+i-first]
+	e, ok := s.byID[id]
+	delete(s.byID, id)
+	return e, ok
 }
 
 // parseSection reads one key's text.
