@@ -15,7 +15,6 @@ func newTokenCommand(g *globals) *cobra.Command {
 		o         token.Options
 		tokenOnly bool
 		jwt       bool
-		forward   bool
 		cache     bool
 	)
 	cmd := &cobra.Command{
@@ -26,10 +25,7 @@ the ExecCredential that kubectl reads from a plugin.`,
 		Example: `  capiam-authenticator token -i my-cluster`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case forward:
-				return errors.New("--forward-session-name is not honoured: give the name with --session-name")
-			case cache:
+			if cache {
 				return errors.New("--cache is not honoured: it would write credentials to disk in plain text; use a credential_process or SSO profile, which cache their own")
 			}
 			if err := g.checkGates(); err != nil {
@@ -76,7 +72,7 @@ the ExecCredential that kubectl reads from a plugin.`,
 	f.StringVar(&o.Region, "region", "", "AWS `region` whose STS the token is for")
 	f.BoolVar(&tokenOnly, "token-only", false, "print the bare token")
 	f.BoolVar(&jwt, "jwt", false, "make a JWT instead of a presigned request")
-	f.BoolVar(&forward, "forward-session-name", false, "not honoured")
+	f.BoolVar(&o.ForwardSessionName, "forward-session-name", false, "give the role's session the name of the session that assumes it")
 	f.BoolVar(&cache, "cache", false, "not honoured")
 	return cmd
 }

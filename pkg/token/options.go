@@ -54,6 +54,10 @@ type Options struct {
 	RoleARN string
 	// SessionName is the name of that role's session; "capiam-token" if empty.
 	SessionName string
+	// ForwardSessionName gives that role's session the name of the session that
+	// assumes it, if it is one, so that it can be seen who is behind it. It
+	// costs a call of GetCallerIdentity, and excludes SessionName.
+	ForwardSessionName bool
 	// ExternalID is what the role's trust policy may ask for.
 	ExternalID string
 
@@ -137,6 +141,9 @@ func (o Options) check() error {
 		}
 	} else if o.SessionName != "" || o.ExternalID != "" {
 		return errors.New("a session name or external ID goes with a role to assume, and none is given")
+	}
+	if o.SessionName != "" && o.ForwardSessionName {
+		return errors.New("a session name is given, and is to be forwarded too: only one of them can be")
 	}
 	if o.SessionName != "" && !isSessionName(o.SessionName) {
 		return fmt.Errorf("session name %q: want 2 to 64 letters, digits and _+=,.@-", o.SessionName)

@@ -108,6 +108,10 @@ func TestPresignedTokenNamesItsOwner(t *testing.T) {
 		"global":       {Options{Credentials: w.ensure(t, userARN), Region: "aws-global"}, userARN},
 		"role assumed": {Options{Credentials: w.ensure(t, userARN), RoleARN: roleARN, ExternalID: "ext"}, "arn:aws:sts::111122223333:assumed-role/Dev/capiam-token"},
 		"session name": {Options{Credentials: w.ensure(t, userARN), RoleARN: roleARN, SessionName: "a@b"}, "arn:aws:sts::111122223333:assumed-role/Dev/a@b"},
+		"session name forwarded": {Options{Credentials: w.ensure(t, "arn:aws:sts::111122223333:assumed-role/SSO/alice@example.com"), RoleARN: roleARN, ForwardSessionName: true},
+			"arn:aws:sts::111122223333:assumed-role/Dev/alice@example.com"},
+		"nothing to forward": {Options{Credentials: w.ensure(t, userARN), RoleARN: roleARN, ForwardSessionName: true}, "arn:aws:sts::111122223333:assumed-role/Dev/capiam-token"},
+		"forward to no role": {Options{Credentials: w.ensure(t, userARN), ForwardSessionName: true}, userARN},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,6 +181,7 @@ func TestBadOptions(t *testing.T) {
 		"role not an ARN":   {func(o *Options) { o.RoleARN = "Dev" }, "not an ARN"},
 		"a user as role":    {func(o *Options) { o.RoleARN = userARN }, "names no role"},
 		"session, no role":  {func(o *Options) { o.SessionName = "abc" }, "role to assume"},
+		"both sessions":     {func(o *Options) { o.RoleARN, o.SessionName, o.ForwardSessionName = roleARN, "abc", true }, "only one of them"},
 		"odd session":       {func(o *Options) { o.RoleARN, o.SessionName = roleARN, "a b" }, "session name"},
 		"short external ID": {func(o *Options) { o.RoleARN, o.ExternalID = roleARN, "x" }, "external ID"},
 		"HMAC":              {func(o *Options) { o.Algorithm = "HS256" }, "algorithm"},

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,6 +31,11 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
 	if o.RoleARN != "" {
+		if o.ForwardSessionName {
+			if o.SessionName, err = forwardedName(ctx, cfg, o.SessionName); err != nil {
+				return nil, err
+			}
+		}
 		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN,
 			func(a *stscreds.AssumeRoleOptions) {
 				a.RoleSessionName = o.SessionName
@@ -51,6 +57,27 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 	// From here on these very credentials count, whose end is known.
 	cfg.Credentials = fixedCredentials{creds}
 	return &session{config: cfg, credentials: creds}, nil
+}
+
+// forwardedName returns the name of the session that the credentials are of, or
+// the other name if they are of none, as aws-iam-authenticator does: the text
+// after the colon in the user ID of GetCallerIdentity.
+func forwardedName(ctx context.Context, cfg aws.Config, otherwise string) (string, error) {
+	if cfg.Credentials == nil {
+		return "", explainCredentials(errNoProvider)
+	}
+	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	if err != nil {
+		return "", fmt.Errorf("session name to forward: %w", explainCredentials(err))
+	}
+	_, name, found := strings.Cut(aws.ToString(out.UserId), ":")
+	if !found {
+		return otherwise, nil
+	}
+	if !isSessionName(name) {
+		return "", fmt.Errorf("session name to forward: STS says %q, which no role's session can be called", name)
+	}
+	return name, nil
 }
 
 // loadConfig is the AWS configuration of the user's files and environment, or,
