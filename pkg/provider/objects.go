@@ -19,7 +19,7 @@ func Manifests(s *spec.Spec) (*clusterapi.Manifests, types.NamespacedName, error
 	var docs []clusterapi.Document
 	switch {
 	case s.Docker != nil:
-		text, err := docker.Render(s)
+		text, err := docker.Render(s, docker.Options{})
 		if err != nil {
 			return nil, key, err
 		}

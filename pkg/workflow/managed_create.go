@@ -14,11 +14,17 @@ import (
 // createManaged brings a cluster up through Cluster API, or carries on with one.
 // A cluster that somebody else has made, and that runs without IAM, is left to
 // Upgrade: its machines would be replaced.
-func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o CreateOptions) (*CreateResult, error) {
+func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o CreateOptions) (_ *CreateResult, err error) {
 	if err := c.requireIAM(); err != nil {
 		return nil, err
 	}
 	step := m.progress().Step
+	begun := false
+	defer func() {
+		if err != nil && begun {
+			m.progress().Note("what was made is kept: run the same command again to carry on, and look with `capiam describe cluster %s -n %s`", c.key.Name, c.key.Namespace)
+		}
+	}()
 	if err := step(ctx, "Check the management cluster", func(ctx context.Context) (string, error) {
 		if err := c.outputs.checkWritable(); err != nil {
 			return "", err
@@ -44,6 +50,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 				return "", err
 			}
 		}
+		begun = true
 		if err := c.ensureKeys(ctx, false); err != nil {
 			return "", err
 		}

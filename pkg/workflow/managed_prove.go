@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/login"
 	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/token"
@@ -67,6 +69,43 @@ func (c *managedCluster) proveOwn(ctx context.Context, table mapping.Mappings) (
 		Profile: a.profile, ARN: a.arn.String(), Token: a.kind, Refused: got.Refused,
 		Username: got.Username, Groups: got.Groups, May: got.May,
 	}}, detail, nil
+}
+
+// findCaller remembers whose the AWS credentials at hand are, if a plan takes away
+// the entry by which they log in.
+func (c *managedCluster) findCaller(ctx context.Context, plan *mappingPlan) {
+	if len(plan.removed)+len(plan.removedAccounts) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, whoAmITimeout)
+	defer cancel()
+	me, err := token.WhoAmI(ctx, token.Options{ClusterID: c.keys.ClusterID, Region: c.spec.IAM.Spec.AWSRegion})
+	if err != nil {
+		return // nobody who could be cut off
+	}
+	if removes(plan, me.ARN) {
+		c.caller = me.ARN
+	}
+}
+
+// removes tells whether a plan takes an entry away that a principal logs in by.
+func removes(plan *mappingPlan, arn iam.ARN) bool {
+	if slices.Contains(plan.removedAccounts, arn.Account) {
+		return true
+	}
+	for _, e := range plan.removed {
+		if e.SSO != nil {
+			index, _ := mapping.NewIndex([]mapping.Source{{Mappings: mapping.Mappings{Roles: []mapping.Entry{e}}}}, mapping.IndexOptions{Partition: arn.Partition})
+			if _, ok := index.Lookup(arn.Principal()); ok {
+				return true
+			}
+			continue
+		}
+		if entry, err := iam.ParseARN(e.ARN); err == nil && entry.Key() == arn.Principal().Key() {
+			return true
+		}
+	}
+	return false
 }
 
 // ownProfile is where the AWS credentials at hand come from, for people.

@@ -127,8 +127,11 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if len(p.objects) == 0 && len(p.server) > 0 {
 		p.server = append(p.server, "  no machine is replaced")
 	}
-	p.mappings, err = c.planMappings(ctx)
-	return p, err
+	if p.mappings, err = c.planMappings(ctx); err != nil {
+		return nil, err
+	}
+	c.findCaller(ctx, p.mappings)
+	return p, nil
 }
 
 // planServer says what installing would change, and writes nothing.

@@ -146,5 +146,7 @@ func (w *workload) checkAdmins(table mapping.Mappings) error {
 			admins = append(admins, b.Group)
 		}
 	}
-	return mapping.CheckLockout(table, mapping.LockoutOptions{AdminGroups: admins, Partition: w.spec.IAM.Spec.Partition})
+	return mapping.CheckLockout(table, mapping.LockoutOptions{
+		AdminGroups: admins, Partition: w.spec.IAM.Spec.Partition, Caller: w.caller,
+	})
 }

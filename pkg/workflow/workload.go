@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/capiam/capiam/manifests"
+	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/install"
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
@@ -22,6 +23,9 @@ type workload struct {
 	// reach returns how to reach its API server as an administrator.
 	reach     func() (*rest.Config, error)
 	installer *install.Installer
+	// caller is whoever runs the command, if a change takes the entry away by
+	// which they can log in; else the zero ARN.
+	caller iam.ARN
 }
 
 // connect makes the installer.
