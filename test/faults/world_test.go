@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -89,15 +90,18 @@ func (w *world) step(name string, run func(t *testing.T)) {
 }
 
 // newPlane starts a control plane with what the authenticator needs in it, but
-// no authenticator.
-func newPlane(t *testing.T) *world {
+// no authenticator. Its backend is EKSConfigMap if none is named.
+func newPlane(t *testing.T, backends ...string) *world {
 	t.Helper()
 	w := &world{whole: t, t: t, bin: programs(t)}
+	if len(backends) == 0 {
+		backends = []string{v1alpha1.BackendEKSConfigMap}
+	}
 	if err := planesAtOnce.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { planesAtOnce.Release(1) })
-	w.makeRecord()
+	w.makeRecord(backends)
 	w.startSTS()
 	w.startPlane()
 	w.makeClients()
@@ -105,7 +109,7 @@ func newPlane(t *testing.T) *world {
 	return w
 }
 
-func (w *world) makeRecord() {
+func (w *world) makeRecord(backends []string) {
 	w.t.Helper()
 	// The name of the test would make the paths of sockets too long.
 	root, err := os.MkdirTemp("", "capiam-faults-")
@@ -125,7 +129,7 @@ func (w *world) makeRecord() {
 	}
 	w.record = &local.Record{
 		Name: "faults", ClusterID: "faults", Partition: "aws", Region: region,
-		BackendMode: []string{v1alpha1.BackendEKSConfigMap}, Ports: ports,
+		BackendMode: backends, Ports: ports,
 	}
 	if err := local.WriteRecord(w.layout, w.record); err != nil {
 		w.t.Fatal(err)
@@ -265,7 +269,7 @@ func (w *world) install() {
 	}
 	// kube-apiserver makes the namespace soon after it is ready.
 	eventually(w.t, "the authenticator's objects are applied", func(ctx context.Context) bool {
-		err = installer.Apply(ctx, out.Release...)
+		err = installer.Apply(ctx, append(slices.Clone(out.CRDs), out.Release...)...)
 		return err == nil
 	})
 	file, err := render.ServerConfig(w.input())
