@@ -1,7 +1,6 @@
 package clusterapi
 
 import (
-	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,20 +19,8 @@ func webhookFor(t testing.TB, ca string) []byte {
 	return data
 }
 
-// documentsOf splits a text at its lines of dashes, which stay with what comes
-// after them.
 func documentsOf(file, text string) []Document {
-	docs := []Document{{File: file, Line: 1}}
-	line := 0
-	for l := range strings.Lines(text) {
-		line++
-		if strings.HasPrefix(l, "---") && line > 1 {
-			docs = append(docs, Document{File: file, Line: line})
-		}
-		last := &docs[len(docs)-1]
-		last.Text = append(last.Text, l...)
-	}
-	return docs
+	return []Document{{File: file, Line: 1, Text: []byte(text)}}
 }
 
 func readManifests(t testing.TB, text string) *Manifests {

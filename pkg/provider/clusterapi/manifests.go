@@ -56,14 +56,52 @@ func label(u *unstructured.Unstructured) string {
 	return u.GetKind() + "/" + u.GetName()
 }
 
-// Document is one YAML document of Cluster API's objects.
+// Document is a YAML document of Cluster API's objects, or several.
 type Document struct {
 	// File and Line say where the text starts.
 	File string
 	Line int
-	// Text is the document as it is written: with its comments and, if it has
-	// one, the line of dashes before it.
+	// Text is the document as it is written, with its comments and with or
+	// without lines of dashes.
 	Text []byte
+}
+
+// split parts a text at its document markers. A line of dashes stays with what
+// comes after it, and so do comments before the first one.
+func (d Document) split() []Document {
+	var parts []Document
+	start, at := 0, 0
+	line, startLine := d.Line, d.Line
+	content := false
+	cut := func(line int) {
+		if at > start {
+			parts = append(parts, Document{File: d.File, Line: startLine, Text: d.Text[start:at]})
+		}
+		start, startLine, content = at, line, false
+	}
+	for l := range bytes.Lines(d.Text) {
+		switch trimmed := bytes.TrimSpace(l); {
+		case isMarker(bytes.TrimRight(l, "\r\n"), "---"):
+			if content {
+				cut(line)
+			}
+			content = true
+		case isMarker(bytes.TrimRight(l, "\r\n"), "..."):
+			at += len(l)
+			line++
+			cut(line)
+			continue
+		case len(trimmed) > 0 && trimmed[0] != '#' && l[0] != '%':
+			content = true
+		}
+		at += len(l)
+		line++
+	}
+	cut(line)
+	if len(parts) == 0 {
+		return []Document{d}
+	}
+	return parts
 }
 
 // Manifests are the Cluster API objects of one cluster, as somebody wrote them.
@@ -89,11 +127,13 @@ type document struct {
 func ReadManifests(docs []Document, want types.NamespacedName) (*Manifests, error) {
 	m := &Manifests{want: want}
 	for _, d := range docs {
-		read, err := readDocument(d)
-		if err != nil {
-			return nil, err
+		for _, part := range d.split() {
+			read, err := readDocument(part)
+			if err != nil {
+				return nil, err
+			}
+			m.documents = append(m.documents, read)
 		}
-		m.documents = append(m.documents, read)
 	}
 	if err := m.findCluster(); err != nil {
 		return nil, err
@@ -109,9 +149,8 @@ func readDocument(d Document) (*document, error) {
 	fail := func(line int, format string, args ...any) error {
 		return &ObjectError{File: d.File, Line: line, Message: fmt.Sprintf(format, args...)}
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(d.Text))
-	var first, second yaml.Node
-	err := decoder.Decode(&first)
+	var first yaml.Node
+	err := yaml.NewDecoder(bytes.NewReader(d.Text)).Decode(&first)
 	switch {
 	case errors.Is(err, io.EOF):
 		return read, nil
@@ -119,9 +158,6 @@ func readDocument(d Document) (*document, error) {
 		return nil, fail(d.Line, "is not YAML: %v", err)
 	case yaml.IsYNodeEmptyDoc(&first):
 		return read, nil
-	}
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, fail(d.Line, "has more than one document where one was expected")
 	}
 	root := first.Content[0]
 	start := d.Line + root.Line - 1
@@ -526,12 +562,17 @@ func (d *document) lineOf(field string) int {
 // patched. Documents that had no line of dashes between them get one.
 func (m *Manifests) Encode() []byte {
 	var b bytes.Buffer
-	for i, d := range m.documents {
+	open := false // whether what follows would be taken for the same document
+	for _, d := range m.documents {
 		if b.Len() > 0 && b.Bytes()[b.Len()-1] != '\n' {
 			b.WriteByte('\n')
 		}
-		if i > 0 && !startsWithMarker(d.Text) {
-			b.WriteString("---\n")
+		if d.object != nil {
+			if open && !startsWithMarker(d.Text) {
+				b.WriteString("---\n")
+			}
+			_, _, tail := cut(d.Text)
+			open = tail == nil
 		}
 		b.Write(d.Text)
 	}

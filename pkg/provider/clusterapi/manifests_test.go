@@ -278,8 +278,9 @@ func TestEncode(t *testing.T) {
 		{"files that start without dashes", []string{cluster, kcp}, cluster + "---\n" + kcp},
 		{"no newline at the end", []string{strings.TrimSpace(cluster), "# c\n--- # d\n" + kcp}, cluster + "# c\n--- # d\n" + kcp},
 		{"comments before", []string{"# a\n\n" + cluster, "# b\n" + kcp}, "# a\n\n" + cluster + "---\n# b\n" + kcp},
-		{"only comments", []string{cluster, "# nothing\n", "---\n" + kcp}, cluster + "---\n# nothing\n---\n" + kcp},
-		{"dots", []string{cluster + "...\n", kcp + "...\n# end\n"}, cluster + "...\n---\n" + kcp + "...\n# end\n"},
+		{"only comments", []string{cluster, "# nothing\n", "---\n" + kcp}, cluster + "# nothing\n---\n" + kcp},
+		{"dots", []string{cluster + "...\n", kcp + "...\n# end\n"}, cluster + "...\n" + kcp + "...\n# end\n"},
+		{"several in one", []string{"# a\n---\n" + cluster + "---\n# b\n--- # c\n" + kcp + "---\n"}, "# a\n---\n" + cluster + "---\n# b\n--- # c\n" + kcp + "---\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
