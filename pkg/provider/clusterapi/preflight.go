@@ -66,7 +66,7 @@ type finding struct {
 func PreflightChecks() []PreflightCheck {
 	return []PreflightCheck{
 		{"management-cluster-reachable", "The management cluster answers. If it does not, nothing else is checked.", (*preflight).reachable},
-		{"cluster-api-version", "It serves the API version v1beta2 of Cluster API's core and of the kubeadm control plane, with the labels that tell which contract they keep.", (*preflight).version},
+		{"cluster-api-version", "It serves the API version v1beta2 of Cluster API's core and of the kubeadm control plane, the latter with the label that tells which contract it keeps.", (*preflight).version},
 		{"provider-kinds", "It has every kind of object that the spec brings.", (*preflight).kinds},
 		{"permissions", "Its API server lets the user do all that capiam has to.", (*preflight).permissions},
 		{"eks-anywhere", "The cluster is not kept by EKS Anywhere's own controller, which would undo the changes.", (*preflight).eksAnywhere},

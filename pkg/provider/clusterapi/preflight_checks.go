@@ -76,9 +76,9 @@ func (p *preflight) served(ctx context.Context, group string) ([]string, error) 
 // version checks what Cluster API is there.
 func (p *preflight) version(ctx context.Context) finding {
 	const upgrade = "upgrade Cluster API to v1.11 or later: `clusterctl upgrade plan`, then `clusterctl upgrade apply --contract v1beta2`"
-	for _, need := range []struct{ group, crd, initialize string }{
-		{clusterv1.GroupVersion.Group, "clusters." + clusterv1.GroupVersion.Group, "clusterctl init --infrastructure PROVIDER"},
-		{controlplanev1.GroupVersion.Group, "kubeadmcontrolplanes." + controlplanev1.GroupVersion.Group, "clusterctl init --bootstrap kubeadm --control-plane kubeadm"},
+	for _, need := range []struct{ group, initialize string }{
+		{clusterv1.GroupVersion.Group, "clusterctl init --infrastructure PROVIDER"},
+		{controlplanev1.GroupVersion.Group, "clusterctl init --bootstrap kubeadm --control-plane kubeadm"},
 	} {
 		versions, err := p.served(ctx, need.group)
 		switch {
@@ -92,26 +92,33 @@ func (p *preflight) version(ctx context.Context) finding {
 		case !slices.Contains(versions, version):
 			return finding{problem: fmt.Sprintf("it serves %s %s, and capiam needs %s", need.group, strings.Join(versions, ", "), version), remedy: upgrade}
 		}
-		crd := &metav1.PartialObjectMetadata{}
-		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-		err = p.m.Get(ctx, client.ObjectKey{Name: need.crd}, crd)
-		label := clusterv1.GroupVersion.Group + "/" + version
-		switch {
-		case apierrors.IsForbidden(err):
-			// Then what is served has to do.
-		case apierrors.IsNotFound(err):
-			return finding{
-				problem: "it has no CustomResourceDefinition " + need.crd,
-				remedy:  "install what is missing there: " + need.initialize,
-			}
-		case err != nil:
-			return unknown("read CustomResourceDefinition "+need.crd, err)
-		// The core's own kinds are found without.
-		case need.group != clusterv1.GroupVersion.Group && !slices.Contains(strings.Split(crd.Labels[label], "_"), version):
-			return finding{
-				problem: fmt.Sprintf("CustomResourceDefinition %s has no label %s=%s, by which Cluster API finds the version of its contract", need.crd, label, version),
-				remedy:  "install Cluster API's CRDs by clusterctl or its own kustomizations, which set the label; " + upgrade,
-			}
+	}
+	return p.contract(ctx)
+}
+
+// contract checks the label by which Cluster API itself finds the version of a
+// kind that another object refers to. Its core kinds have none.
+func (p *preflight) contract(ctx context.Context) finding {
+	const name = "kubeadmcontrolplanes.controlplane.cluster.x-k8s.io"
+	label := clusterv1.GroupVersion.Group + "/" + version
+	crd := &metav1.PartialObjectMetadata{}
+	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	err := p.m.Get(ctx, client.ObjectKey{Name: name}, crd)
+	switch {
+	case apierrors.IsForbidden(err):
+		return finding{} // then what is served has to do
+	case apierrors.IsNotFound(err):
+		// Other control planes are in the same API group.
+		return finding{
+			problem: "it has no CustomResourceDefinition " + name,
+			remedy:  "install the control plane provider kubeadm there: clusterctl init --bootstrap kubeadm --control-plane kubeadm",
+		}
+	case err != nil:
+		return unknown("read CustomResourceDefinition "+name, err)
+	case !slices.Contains(strings.Split(crd.Labels[label], "_"), version):
+		return finding{
+			problem: fmt.Sprintf("CustomResourceDefinition %s has no label %s=%s, by which Cluster API finds the version of its contract", name, label, version),
+			remedy:  "install the provider by clusterctl or by its own kustomization, which set the label",
 		}
 	}
 	return finding{}
