@@ -48,6 +48,7 @@ func (m *Management) Await(ctx context.Context, key types.NamespacedName, o Awai
 		context: m.Context,
 		options: o,
 		read:    func(ctx context.Context) (*State, error) { return m.State(ctx, key) },
+		missing: m.missing,
 		now:     time.Now,
 		sleep:   sleep,
 	}
@@ -69,7 +70,10 @@ type wait struct {
 	context string
 	options AwaitOptions
 
-	read  func(context.Context) (*State, error)
+	read func(context.Context) (*State, error)
+	// missing finds problems that no condition tells.
+	missing func(context.Context, *State) []Problem
+
 	now   func() time.Time
 	sleep func(context.Context, time.Duration)
 
@@ -158,6 +162,13 @@ func (w *wait) timedOut(cause error) error {
 	e := &WaitError{Cluster: w.key, WaitingFor: w.waitingFor, Unreachable: w.unreachableErr, Cause: cause}
 	if w.last != nil {
 		e.Problems = w.last.Problems()
+		if w.unreachableErr == nil {
+			// The time that was given is over, but the reason is worth some
+			// seconds more.
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			e.Problems = append(w.missing(ctx, w.last), e.Problems...)
+		}
 	}
 	e.Look = lookAt(w.context, w.key, e.Problems)
 	return e

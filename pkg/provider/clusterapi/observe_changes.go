@@ -66,8 +66,8 @@ func (l *lines) add(format string, args ...any) { *l = append(*l, fmt.Sprintf(fo
 func (l *lines) cluster(before, now *State, first bool) {
 	a, b := before.Cluster, now.Cluster
 	name := "Cluster " + b.Name
-	if a.Status.Phase != b.Status.Phase && b.Status.Phase != "" {
-		l.add("%s: %s", name, b.Status.Phase)
+	if phase := b.Status.GetTypedPhase(); a.Status.Phase != b.Status.Phase && !(first && phase == clusterv1.ClusterPhaseProvisioned) {
+		l.add("%s: %s", name, phase)
 	}
 	if why := now.paused(); why != "" && why != before.paused() {
 		l.add("%s: nothing happens until it is not", why)
@@ -120,7 +120,7 @@ func (l *lines) controlPlane(before, now *State, first bool) {
 	case conditions.IsTrue(a, rolling):
 		l.add("%s: rolled out", name)
 	}
-	if n := countMachines(b); n != countMachines(a) {
+	if n := countMachines(b); n != countMachines(a) && !(first && n.settled()) {
 		l.add("%s: %d of %d machines ready, %d up to date", name, n.ready, n.desired, n.upToDate)
 	}
 	for _, condition := range []string{
@@ -211,7 +211,7 @@ func (l *lines) machine(a, b *clusterv1.Machine, first, wasReady bool) {
 // else than before.
 func (l *lines) trouble(object, prefix string, a, b conditions.Getter, condition string, should metav1.ConditionStatus) {
 	now := conditions.Get(b, condition)
-	if now == nil || now.Status == should || now.Status == metav1.ConditionUnknown && should == metav1.ConditionFalse {
+	if now == nil || now.Status == should || now.Status == metav1.ConditionUnknown && should == metav1.ConditionFalse || saysNothing.MatchString(now.Message) {
 		return
 	}
 	if before := conditions.Get(a, condition); before != nil && before.Status == now.Status && before.Reason == now.Reason && alike(before.Message, now.Message) {
@@ -254,6 +254,10 @@ func oneLine(message string) string {
 	}
 	return text
 }
+
+// saysNothing matches what Cluster API says itself of an object that does not say
+// anything yet.
+var saysNothing = regexp.MustCompile(`^\w+ status\.initialization\.\w+ is false$`)
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 

@@ -89,6 +89,10 @@ func (s *State) paused() string {
 // counts are how many control-plane machines there are.
 type counts struct{ desired, replicas, ready, upToDate int32 }
 
+func (n counts) settled() bool {
+	return n.replicas == n.desired && n.ready == n.desired && n.upToDate == n.desired
+}
+
 func countMachines(kcp *controlplanev1.KubeadmControlPlane) counts {
 	value := func(p *int32, otherwise int32) int32 {
 		if p == nil {

@@ -1,14 +1,17 @@
 package clusterapi
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
+	"sigs.k8s.io/cluster-api/controllers/external"
 	"sigs.k8s.io/cluster-api/util/conditions"
 )
 
@@ -21,6 +24,8 @@ type Problem struct {
 	// See is another object that knows more, "DockerMachine demo-x", if there
 	// is one.
 	See string
+	// Missing is set if the object does not exist.
+	Missing bool
 }
 
 func (p Problem) String() string { return p.Kind + " " + p.Name + ": " + p.What }
@@ -65,13 +70,27 @@ func (s *State) Problems() []Problem {
 				controlplanev1.KubeadmControlPlaneRemediatingCondition,
 				controlplanev1.KubeadmControlPlaneDeletingCondition)...))
 	} else if name := s.Cluster.Spec.ControlPlaneRef.Name; name != "" {
-		add("KubeadmControlPlane", name, "", []string{"does not exist"})
+		found = append(found, Problem{Kind: "KubeadmControlPlane", Name: name, Missing: true, What: "does not exist"})
 	}
 	for i := range s.Machines {
 		what, see := machineProblem(&s.Machines[i])
 		add("Machine", s.Machines[i].Name, see, what)
 	}
 	return found
+}
+
+// missing finds what a control plane's machines are to be made from and is not
+// there. Cluster API's conditions do not say so, only the log of its manager.
+func (m *Management) missing(ctx context.Context, s *State) []Problem {
+	if s.ControlPlane == nil {
+		return nil
+	}
+	ref := s.ControlPlane.Spec.MachineTemplate.Spec.InfrastructureRef
+	_, err := external.GetObjectFromContractVersionedRef(ctx, m, ref, s.ControlPlane.Namespace)
+	if !apierrors.IsNotFound(err) {
+		return nil
+	}
+	return []Problem{{Kind: ref.Kind, Name: ref.Name, Missing: true, What: "does not exist, and KubeadmControlPlane " + s.ControlPlane.Name + " is to make its machines from it (spec.machineTemplate)"}}
 }
 
 func machineProblem(m *clusterv1.Machine) (what []string, see string) {
@@ -132,7 +151,9 @@ func lookAt(context string, key types.NamespacedName, problems []Problem) []stri
 	}
 	// A few are enough: the tree at the end has them all.
 	for _, p := range problems[:min(len(problems), 4)] {
-		describe(p.Kind, p.Name)
+		if !p.Missing {
+			describe(p.Kind, p.Name)
+		}
 		if kind, name, ok := strings.Cut(p.See, " "); ok {
 			describe(kind, name)
 		}

@@ -138,7 +138,10 @@ func TestChanges(t *testing.T) {
 		{name: "nothing happened", before: observed(), now: observed()},
 		{
 			name: "first look at a settled cluster", now: observed(),
-			want: []string{"Cluster demo: Provisioned", "KubeadmControlPlane demo-cp: 1 of 1 machines ready, 1 up to date"},
+		},
+		{
+			name: "first look at what is under way", now: observed(phase("Provisioning"), number(3, 1, 1, 1)),
+			want: []string{"Cluster demo: Provisioning", "KubeadmControlPlane demo-cp: 1 of 3 machines ready, 1 up to date"},
 		},
 		{
 			name: "first look at what is wrong",
@@ -161,6 +164,11 @@ func TestChanges(t *testing.T) {
 			name:   "only a number changed in the message",
 			before: observed(infrastructure("False", "Creating", "instance 17 of 30 s")),
 			now:    observed(infrastructure("False", "Creating", "instance 18 of 30 s")),
+		},
+		{
+			name:   "a message that says nothing",
+			before: observed(infrastructure("Unknown", "NotReady", "")),
+			now:    observed(infrastructure("False", "NotReady", "DockerCluster status.initialization.provisioned is false")),
 		},
 		{
 			name:   "another message",
@@ -396,7 +404,10 @@ func fakeWait(t *testing.T, done Done, reads ...any) (*wait, context.Context, *[
 	w := &wait{
 		key: types.NamespacedName{Namespace: "prod", Name: "demo"}, context: "mgmt admin",
 		options: AwaitOptions{Done: done, Report: func(line string) { *reported = append(*reported, line) }},
-		now:     func() time.Time { return now },
+		missing: func(context.Context, *State) []Problem {
+			return []Problem{{Kind: "DockerMachineTemplate", Name: "demo", Missing: true, What: "does not exist"}}
+		},
+		now: func() time.Time { return now },
 		sleep: func(_ context.Context, d time.Duration) {
 			now = now.Add(d)
 			if now.Sub(began) >= time.Minute {
@@ -455,7 +466,6 @@ func TestAwait(t *testing.T) {
 			name: "comes about", done: ControlPlaneSettled,
 			reads: []any{observed(number(1, 1, 0, 1)), observed()},
 			report: []string{
-				"Cluster demo: Provisioned",
 				"KubeadmControlPlane demo-cp: 0 of 1 machines ready, 1 up to date",
 				"KubeadmControlPlane demo-cp: 1 of 1 machines ready, 1 up to date",
 			},
@@ -466,8 +476,6 @@ func TestAwait(t *testing.T) {
 			report: []string{
 				`the management cluster cannot be read, trying again: Get "https://mgmt:6443/x": connection refused`,
 				"the management cluster answers again after 3s",
-				"Cluster demo: Provisioned",
-				"KubeadmControlPlane demo-cp: 1 of 1 machines ready, 1 up to date",
 			},
 		},
 		{name: "forbidden", done: ControlPlaneSettled, reads: []any{broken(), forbidden}, errIs: forbidden,
@@ -476,7 +484,7 @@ func TestAwait(t *testing.T) {
 		{
 			name: "deleted while waiting", done: ControlPlaneInitialized,
 			reads: []any{observed(noControlPlane), notFound()}, errIs: ErrNotFound,
-			report: []string{"Cluster demo: Provisioned", "Cluster demo: gone"},
+			report: []string{"Cluster demo: gone"},
 		},
 		{
 			name: "to be gone", done: Gone,
@@ -485,8 +493,6 @@ func TestAwait(t *testing.T) {
 				observed(noControlPlane), notFound(),
 			},
 			report: []string{
-				"Cluster demo: Provisioned",
-				"KubeadmControlPlane demo-cp: 1 of 1 machines ready, 1 up to date",
 				"Machine demo-cp-a: Deleting on node node-demo-cp-a",
 				"Machine demo-cp-a: gone after 2s",
 				"Cluster demo: gone",
@@ -540,10 +546,18 @@ func TestProblemsOfClusterThatDoesNotBegin(t *testing.T) {
 	s := observed(noControlPlane, pausedCluster, func(s *State) { s.Cluster.Status.Conditions = nil })
 	want := []Problem{
 		{Kind: "Cluster", Name: "demo", See: "DockerCluster demo", What: "Cluster demo is paused (spec.paused); Cluster API's controllers have not looked at it yet: do they run?"},
-		{Kind: "KubeadmControlPlane", Name: "demo-cp", What: "does not exist"},
+		{Kind: "KubeadmControlPlane", Name: "demo-cp", Missing: true, What: "does not exist"},
 	}
 	if diff := cmp.Diff(want, s.Problems()); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
+	}
+	w, ctx, _ := fakeWait(t, ControlPlaneInitialized, s)
+	_, err := w.run(ctx)
+	const says = `Cluster prod/demo: gave up waiting for the cluster to have a KubeadmControlPlane: not done within 1m0s (--timeout)
+  DockerMachineTemplate demo: does not exist
+  Cluster demo: `
+	if err == nil || !strings.HasPrefix(err.Error(), says) || strings.Contains(err.Error(), "describe dockermachinetemplate") {
+		t.Errorf("says %v, want %s...", err, says)
 	}
 	look := lookAt("", types.NamespacedName{Namespace: "prod", Name: "demo"}, s.Problems())
 	if want := "kubectl --namespace prod describe dockercluster demo"; !strings.Contains(strings.Join(look, "\n"), want) {

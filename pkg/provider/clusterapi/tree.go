@@ -29,6 +29,7 @@ func (m *Management) Describe(ctx context.Context, key types.NamespacedName) (tr
 	if err != nil {
 		return tree.Node{}, err
 	}
+	missing := m.missing(ctx, s)
 	objects, err := capitree.Discovery(ctx, m, key.Namespace, key.Name, capitree.DiscoverOptions{})
 	if err != nil || s.ControlPlane != nil && !slices.ContainsFunc(objects.GetObjectsByParent(objects.GetRoot().GetUID()), isControlPlane) {
 		// The user may not look at everything, at CRDs for instance.
@@ -37,9 +38,17 @@ func (m *Management) Describe(ctx context.Context, key types.NamespacedName) (tr
 			err = fmt.Errorf("KubeadmControlPlane %s was not found by its CRD", s.ControlPlane.Name)
 		}
 		n.Parts = append(n.Parts, tree.Node{Name: "Others", Detail: "not all can be told: " + firstLine(err)})
-		return n, nil
+		return withMissing(n, missing), nil
 	}
-	return describeTree(objects, objects.GetRoot(), time.Now()), nil
+	return withMissing(describeTree(objects, objects.GetRoot(), time.Now()), missing), nil
+}
+
+// withMissing adds objects that should be there.
+func withMissing(n tree.Node, missing []Problem) tree.Node {
+	for _, p := range missing {
+		n.Parts = append(n.Parts, tree.Node{Name: p.Kind + "/" + p.Name, Ready: tree.Is(false), Detail: p.What})
+	}
+	return n
 }
 
 func isControlPlane(o client.Object) bool {
