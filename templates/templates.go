@@ -1,9 +1,10 @@
-// Package templates holds the texts capiam writes that are no Kubernetes API
-// objects: the comment on top of generated files, the hint kubectl shows when
-// a client is missing, and what to do next after a cluster was created. They
-// are Go templates with sprig's functions, embedded in the program.
+// Package templates holds the texts capiam writes: the comment on top of
+// generated files, the hint kubectl shows when a client is missing, what to do
+// next after a cluster was created, and Cluster API's objects for its Docker
+// provider with the files of their nodes. They are Go templates with sprig's
+// functions, embedded in the program.
 //
-// API objects are in package manifests: YAML is not pasted together from text.
+// What runs in a cluster is in package manifests.
 package templates
 
 import (
@@ -14,6 +15,7 @@ import (
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
+	"sigs.k8s.io/yaml"
 )
 
 //go:embed *.tmpl
@@ -25,7 +27,7 @@ var parsed = sync.OnceValues(func() (*template.Template, error) {
 	t := template.New("").Option("missingkey=error").
 		// What a template says must depend on what it is given alone.
 		Funcs(sprig.HermeticTxtFuncMap()).
-		Funcs(template.FuncMap{"shell": shellQuote})
+		Funcs(template.FuncMap{"shell": shellQuote, "systemd": systemdQuote, "toYaml": toYAML})
 	return t.ParseFS(files, "*.tmpl")
 })
 
@@ -95,6 +97,75 @@ type NextStepsData struct {
 	Environment map[string]string
 }
 
+// DockerCluster returns the Cluster API objects of a cluster on Cluster API's
+// Docker provider, but for the templates of its machines.
+func DockerCluster(d DockerClusterData) (string, error) {
+	return execute("docker-cluster.yaml.tmpl", d)
+}
+
+// DockerClusterData is what DockerCluster renders.
+type DockerClusterData struct {
+	Name, Namespace string
+	// Version is Kubernetes's: "v1.36.1".
+	Version        string
+	Pods, Services []string
+	// IPv6 says that addresses are of IPv6 first.
+	IPv6         bool
+	ControlPlane DockerMachinesData
+	Workers      []DockerMachinesData
+	// Files and Commands are those of control-plane machines.
+	Files    any
+	Commands []string
+}
+
+// DockerMachinesData is a group of machines.
+type DockerMachinesData struct {
+	Name     string
+	Replicas int
+	// MachineTemplate and ConfigTemplate are the names of its templates; a
+	// control plane has no ConfigTemplate.
+	MachineTemplate, ConfigTemplate string
+	// Node is kubeadm's nodeRegistration of a control plane.
+	Node any
+}
+
+// DockerMachineTemplate returns a DockerMachineTemplate.
+func DockerMachineTemplate(d DockerMachineTemplateData) (string, error) {
+	return execute("docker-machine-template.yaml.tmpl", d)
+}
+
+// DockerMachineTemplateData is what DockerMachineTemplate renders.
+type DockerMachineTemplateData struct {
+	Name, Namespace string
+	// Image is the provider's own for the version if empty.
+	Image string
+}
+
+// DockerConfigTemplate returns a KubeadmConfigTemplate of worker nodes.
+func DockerConfigTemplate(d DockerConfigTemplateData) (string, error) {
+	return execute("docker-config-template.yaml.tmpl", d)
+}
+
+// DockerConfigTemplateData is what DockerConfigTemplate renders.
+type DockerConfigTemplateData struct {
+	Name, Namespace string
+	// Node is kubeadm's nodeRegistration, and Files are Cluster API's.
+	Node, Files any
+	Commands    []string
+}
+
+// ContainerdProxy returns the systemd drop-in that gives containerd an
+// environment.
+func ContainerdProxy(environment map[string]string) (string, error) {
+	return execute("docker-containerd-proxy.conf.tmpl", environment)
+}
+
+// RegistryHosts returns containerd's configuration for taking all images from
+// the registry at a URL. CAFile may be empty.
+func RegistryHosts(url, caFile string) (string, error) {
+	return execute("docker-registry-hosts.toml.tmpl", struct{ URL, CAFile string }{url, caFile})
+}
+
 func execute(name string, data any) (string, error) {
 	t, err := parsed()
 	if err != nil {
@@ -105,6 +176,18 @@ func execute(name string, data any) (string, error) {
 		return "", fmt.Errorf("render %s: %w", name, err)
 	}
 	return b.String(), nil
+}
+
+// toYAML writes a value as YAML, without the newline at its end.
+func toYAML(v any) (string, error) {
+	data, err := yaml.Marshal(v)
+	return strings.TrimSuffix(string(data), "\n"), err
+}
+
+// systemdQuote quotes a value for a systemd unit, where a per cent sign starts a
+// specifier (systemd.syntax(7), systemd.unit(5)).
+func systemdQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%").Replace(s) + `"`
 }
 
 // shellQuote quotes a word for a POSIX shell, if it needs it.
