@@ -13,12 +13,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
 	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/yaml"
 
+	"github.com/capiam/capiam/pkg/kubeconfig"
+	"github.com/capiam/capiam/pkg/provider/clusterapi"
 	"github.com/capiam/capiam/pkg/spec"
 )
 
@@ -213,6 +216,37 @@ func TestReferences(t *testing.T) {
 		}
 		if d.Spec.ClusterName != "edge" || d.Spec.Template.Spec.ClusterName != "edge" || d.Namespace != o.cluster.Namespace {
 			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// TestEnable switches IAM authentication on in what is rendered, with a proxy,
+// a mirror and all.
+func TestEnable(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"minimal", "everything"} {
+		data, err := os.ReadFile("testdata/" + name + ".spec.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := render(t, parse(t, string(data)), Options{})
+		m, err := clusterapi.ReadManifests([]clusterapi.Document{{File: name, Line: 1, Text: []byte(text)}}, types.NamespacedName{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		webhook, err := kubeconfig.Encode(kubeconfig.Webhook("https://localhost:21362/authenticate", []byte("the CA")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changed, err := m.Enable(webhook); !changed || err != nil {
+			t.Fatalf("%s: changed = %t, %v", name, changed, err)
+		}
+		before, after := read(t, text), read(t, string(m.Encode()))
+		if len(after.kcp.Spec.KubeadmConfigSpec.Files) != len(before.kcp.Spec.KubeadmConfigSpec.Files)+1 {
+			t.Errorf("%s:\n%s", name, m.Encode())
+		}
+		if d := cmp.Diff(before.deployments, after.deployments); d != "" {
+			t.Errorf("%s: %s", name, d)
 		}
 	}
 }
