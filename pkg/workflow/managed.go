@@ -225,7 +225,7 @@ func (c *managedCluster) ensureKeys(ctx context.Context, dryRun bool) (err error
 		known = live.ClusterID
 	}
 	c.keys, err = c.mgmt.EnsureKeys(ctx, c.key, clusterapi.KeysOptions{
-		ClusterID: c.spec.IAM.Spec.ClusterID, DryRun: dryRun, Now: c.m.now,
+		ClusterID: c.spec.IAM.Spec.ClusterID, DryRun: dryRun, Made: c.keys, Now: c.m.now,
 	}, known)
 	return err
 }

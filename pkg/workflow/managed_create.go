@@ -33,7 +33,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 			return "", err
 		}
 		if c.state == nil && c.manifests == nil {
-			return "", fmt.Errorf("Cluster %s: %w on the management cluster: put its Cluster API objects into the spec, or into a file that spec.files of the %s names, or apply them first", c.key, clusterapi.ErrNotFound, c.spec.Cluster.Spec.DatacenterRef.Kind) //nolint:staticcheck // a kind
+			return "", fmt.Errorf("Cluster %s: %w on the management cluster: put its Cluster API objects into the spec, or into a file that spec.files of the %s names, or apply them first", c.key, clusterapi.ErrNotFound, c.spec.Cluster.Spec.DatacenterRef.Kind)
 		}
 		return c.mgmt.Context, nil
 	}); err != nil {
@@ -61,7 +61,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 	if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
 		return c.enable(ctx, func() error {
 			if c.installer != nil && !c.managed() {
-				return fmt.Errorf("Cluster %s runs without AWS IAM authentication: switch it on with `capiam upgrade cluster`, which says before what happens to the machines (%s)", c.key, clusterapi.WillRoll(c.state)) //nolint:staticcheck // a kind
+				return fmt.Errorf("Cluster %s runs without AWS IAM authentication: switch it on with `capiam upgrade cluster`, which says before what happens to the machines (%s)", c.key, clusterapi.WillRoll(c.state))
 			}
 			return nil
 		})

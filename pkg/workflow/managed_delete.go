@@ -39,7 +39,7 @@ func (m *Manager) DeleteManaged(ctx context.Context, key types.NamespacedName, o
 		case err != nil:
 			return "", err
 		case !c.managed() && !o.WithCluster:
-			return "", fmt.Errorf("Cluster %s was not made by capiam: to go on without AWS IAM logins, take spec.identityProviderRefs out of its spec and run `capiam upgrade cluster`; to delete it all the same, with its machines, add --with-cluster", key) //nolint:staticcheck // a kind
+			return "", fmt.Errorf("Cluster %s was not made by capiam: to go on without AWS IAM logins, take spec.identityProviderRefs out of its spec and run `capiam upgrade cluster`; to delete it all the same, with its machines, add --with-cluster", key)
 		}
 		if err := c.mgmt.DeleteCluster(ctx, key); err != nil || o.NoWait {
 			return "", err

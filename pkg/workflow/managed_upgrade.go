@@ -40,10 +40,10 @@ func (m *Manager) upgradeManaged(ctx context.Context, c *managedCluster, o Upgra
 			return "", err
 		}
 		if c.state == nil {
-			return "", fmt.Errorf("Cluster %s: %w on the management cluster; create it first: capiam create cluster -f FILE", c.key, clusterapi.ErrNotFound) //nolint:staticcheck // a kind
+			return "", fmt.Errorf("Cluster %s: %w on the management cluster; create it first: capiam create cluster -f FILE", c.key, clusterapi.ErrNotFound)
 		}
 		if initialized, waiting := clusterapi.ControlPlaneInitialized(c.state); !initialized {
-			return "", fmt.Errorf("Cluster %s is still waiting for %s; carry on with: capiam create cluster -f FILE", c.key, waiting) //nolint:staticcheck // a kind
+			return "", fmt.Errorf("Cluster %s is still waiting for %s; carry on with: capiam create cluster -f FILE", c.key, waiting)
 		}
 		return m.describeContext(c), c.reachWorkload(ctx)
 	}); err != nil {

@@ -117,7 +117,7 @@ func (m *Management) State(ctx context.Context, key types.NamespacedName) (*Stat
 	s := &State{Cluster: &clusterv1.Cluster{}}
 	err := m.Get(ctx, key, s.Cluster)
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("Cluster %s: %w on the management cluster", key, ErrNotFound) //nolint:staticcheck // a kind
+		return nil, fmt.Errorf("Cluster %s: %w on the management cluster", key, ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read Cluster %s: %w", key, err)
@@ -127,7 +127,7 @@ func (m *Management) State(ctx context.Context, key types.NamespacedName) (*Stat
 		return s, nil
 	}
 	if ref.Kind != "KubeadmControlPlane" {
-		return nil, fmt.Errorf("Cluster %s: spec.controlPlaneRef: capiam can set up a KubeadmControlPlane alone, and this is a %s: switch the token webhook on there by hand, and use `capiam generate manifests` for the rest", key, ref.Kind) //nolint:staticcheck // a kind
+		return nil, fmt.Errorf("Cluster %s: spec.controlPlaneRef: capiam can set up a KubeadmControlPlane alone, and this is a %s: switch the token webhook on there by hand, and use `capiam generate manifests` for the rest", key, ref.Kind)
 	}
 	kcp := &controlplanev1.KubeadmControlPlane{}
 	name := types.NamespacedName{Namespace: key.Namespace, Name: ref.Name}

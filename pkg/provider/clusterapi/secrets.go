@@ -56,6 +56,9 @@ type KeysOptions struct {
 	ClusterID string
 	// DryRun makes keys up without writing them.
 	DryRun bool
+	// Made are keys that a dry run has made up, to take where there are still
+	// none; nil to make others.
+	Made *Keys
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 }
@@ -91,12 +94,18 @@ func (m *Management) EnsureKeys(ctx context.Context, cluster types.NamespacedNam
 		case k.ClusterID == "":
 			k.ClusterID, from = c.id, c.from
 		case k.ClusterID != c.id:
-			return nil, fmt.Errorf("Cluster %s: its cluster ID is %q in %s and %q in %s: a cluster keeps its ID, as users' kubeconfigs hold it; write %q into spec.clusterID", //nolint:staticcheck // a kind
+			return nil, fmt.Errorf("Cluster %s: its cluster ID is %q in %s and %q in %s: a cluster keeps its ID, as users' kubeconfigs hold it; write %q into spec.clusterID",
 				cluster, k.ClusterID, from, c.id, c.from, c.id)
 		}
 	}
+	if k.ClusterID == "" && o.Made != nil {
+		k.ClusterID = o.Made.ClusterID
+	}
 	if k.ClusterID == "" {
 		k.ClusterID = uuid.NewString()
+	}
+	if k.CA == nil && o.Made != nil {
+		k.CA = o.Made.CA
 	}
 	if k.CA == nil {
 		if k.CA, err = pki.NewCA(pki.CAOptions{CommonName: cluster.Name + "-aws-iam-authenticator", Now: o.Now}); err != nil {
