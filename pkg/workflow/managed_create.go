@@ -35,7 +35,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		if c.state == nil && c.manifests == nil {
 			return "", fmt.Errorf("Cluster %s: %w on the management cluster: put its Cluster API objects into the spec, or into a file that spec.files of the %s names, or apply them first", c.key, clusterapi.ErrNotFound, c.spec.Cluster.Spec.DatacenterRef.Kind)
 		}
-		return c.mgmt.Context, nil
+		return c.mgmt.Context, c.checkSetup(ctx)
 	}); err != nil {
 		return nil, err
 	}
@@ -59,12 +59,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		return nil, err
 	}
 	if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
-		return c.enable(ctx, func() error {
-			if c.installer != nil && !c.managed() {
-				return fmt.Errorf("Cluster %s runs without AWS IAM authentication: switch it on with `capiam upgrade cluster`, which says before what happens to the machines (%s)", c.key, clusterapi.WillRoll(c.state))
-			}
-			return nil
-		})
+		return c.enable(ctx, c.mayReplace)
 	}); err != nil {
 		return nil, err
 	}
@@ -128,6 +123,35 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		m.progress().Warn("the spec and the cluster differ in who may log in; `capiam upgrade cluster` shows and makes the changes")
 	}
 	return result, c.finish(ctx, result, table, o.NoWait)
+}
+
+// checkSetup refuses what cannot be set up to ask the authenticator, before
+// anything is written.
+func (c *managedCluster) checkSetup(ctx context.Context) error {
+	if err := c.ensureKeys(ctx, true); err != nil {
+		return err
+	}
+	webhook, err := c.webhookKubeconfig()
+	if err != nil {
+		return err
+	}
+	if c.manifests != nil {
+		return c.enableManifests(ctx, webhook)
+	}
+	setup, err := c.mgmt.Setup(ctx, c.state, webhook)
+	if err != nil || setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere {
+		return err
+	}
+	return c.mayReplace()
+}
+
+// mayReplace refuses to replace the machines of a cluster that runs, and that
+// somebody else has made: Upgrade says so before it does.
+func (c *managedCluster) mayReplace() error {
+	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized && !c.managed() {
+		return fmt.Errorf("Cluster %s runs without AWS IAM authentication: switch it on with `capiam upgrade cluster`, which says before what happens to the machines (%s)", c.key, clusterapi.WillRoll(c.state))
+	}
+	return nil
 }
 
 // finish waits until logins work everywhere, hands the kubeconfigs out, and logs
