@@ -119,6 +119,22 @@ func TestSnippet(t *testing.T) {
 	golden(t, "v1beta2-unknown.yaml", text)
 }
 
+// TestDocumentedSnippet checks that the manual shows what capiam says.
+func TestDocumentedSnippet(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../../docs/cluster-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippet, err := os.ReadFile("testdata/snippets/v1beta2-everything.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(manual), "```yaml\n"+string(snippet)+"```\n") {
+		t.Error("docs/cluster-api.md shows another snippet than testdata/snippets/v1beta2-everything.yaml")
+	}
+}
+
 // golden compares a snippet with its file.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
