@@ -13,14 +13,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	controlplanev1 "sigs.k8s.io/cluster-api/api/controlplane/kubeadm/v1beta2"
+	bootstrapv1 "sigs.k8s.io/cluster-api/api/bootstrap/kubeadm/v1beta2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/test/clusterapi/cloudinit"
 	"github.com/capiam/capiam/test/clusterapi/cluster"
-	"github.com/capiam/capiam/test/clusterapi/management"
 )
 
 // What a control-plane machine has if its API server asks the authenticator.
@@ -64,13 +64,32 @@ type capiam struct {
 	t   *testing.T
 	c   *cluster.Cluster
 	dir string
+	// management is the kubeconfig of the management cluster, the shared one's
+	// unless a test says otherwise.
+	management string
 	// workload is the kubeconfig of another API server that plays the cluster's
 	// own: the in-memory one takes no server-side apply.
 	workload string
 }
 
+// newCapiam is the command line for a cluster. What it keeps outside the
+// cluster's namespace is removed at the end.
 func newCapiam(t *testing.T, c *cluster.Cluster) *capiam {
-	return &capiam{t: t, c: c, dir: t.TempDir()}
+	t.Cleanup(func() {
+		for _, name := range secretNames(c) {
+			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "eksa-system", Name: name}}
+			if err := client.IgnoreNotFound(c.Management.Client.Delete(context.Background(), s)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return &capiam{t: t, c: c, dir: t.TempDir(), management: c.Management.Kubeconfig}
+}
+
+// secretNames are those of the Secrets in which a management cluster keeps what
+// is capiam's.
+func secretNames(c *cluster.Cluster) []string {
+	return []string{c.Name + "-aws-iam-authenticator-ca", c.Name + "-aws-iam-kubeconfig"}
 }
 
 // spec writes a spec, with IAM if there is a user name, and with the objects.
@@ -88,24 +107,30 @@ func (k *capiam) spec(username string, objects []byte) string {
 	return file
 }
 
-// try runs the command line on the management cluster.
-func (k *capiam) try(args ...string) (stdout, stderr string, err error) {
+// command is the command line on the management cluster.
+func (k *capiam) command(ctx context.Context, args ...string) *exec.Cmd {
 	k.t.Helper()
-	args = append(args, "--kubeconfig", management.KubeconfigFile(shared.dir))
-	if k.workload != "" && args[0] != "delete" {
+	args = append(args, "--kubeconfig", k.management)
+	if k.workload != "" && args[0] != "delete" && args[1] != "kubeconfig" {
 		args = append(args, "--workload-kubeconfig", k.workload)
 	}
-	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(programs(k.t), "capiam"), args...)
 	cmd.Dir = k.dir
 	cmd.Env = []string{"HOME=" + k.dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}
+	return cmd
+}
+
+// try runs the command line.
+func (k *capiam) try(args ...string) (stdout, stderr string, err error) {
+	k.t.Helper()
+	cmd := k.command(within(k.t), args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()
 	return out.String(), errOut.String(), err
 }
 
+// run runs the command line, which has to succeed.
 func (k *capiam) run(args ...string) (stdout string) {
 	k.t.Helper()
 	stdout, stderr, err := k.try(args...)
@@ -176,39 +201,58 @@ func TestCreate(t *testing.T) {
 				wantCA(t, c, namespace)
 			}
 
-			before := generation(t, c)
-			// The in-memory API server takes no chart; Cluster API's part is done
-			// before.
-			_, _, _ = k.try("create", "cluster", "-f", k.spec("admin", objects), "--wait=false")
-			if after := generation(t, c); after != before {
-				t.Errorf("the same again changed the KubeadmControlPlane: generation %d, then %d", before, after)
+			before, err := c.ControlPlane(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The in-memory API server takes no chart, which comes after
+			// everything on the management cluster.
+			_, stderr, _ := k.try("create", "cluster", "-f", k.spec("admin", objects), "--wait=false")
+			if !strings.Contains(stderr, "✔ Have the API servers ask the authenticator") {
+				t.Errorf("the same again:\n%s", stderr)
+			}
+			after, err := c.ControlPlane(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			// With v1beta1 its generation does grow, as that is compared before
+			// what is applied is converted.
+			if diff := cmp.Diff(before.Spec, after.Spec); diff != "" {
+				t.Errorf("the same again changed the KubeadmControlPlane: -before +after\n%s", diff)
 			}
 
-			three := bytes.Replace(objects, []byte("replicas: 1"), []byte("replicas: 3"), 1)
-			_, _, _ = k.try("create", "cluster", "-f", k.spec("admin", three), "--wait=false")
+			// Somebody rolls the control plane.
+			change(t, c, func(spec *bootstrapv1.KubeadmConfigSpec) {
+				spec.Files = append(spec.Files, bootstrapv1.File{Path: "/etc/motd", Content: "changed"})
+			})
 			if err := c.WaitRolledOut(within(t)); err != nil {
 				t.Fatal(err)
 			}
-			machines, err := c.Machines(t.Context(), true)
-			if err != nil || len(machines) != 3 {
-				t.Fatalf("%d machines, %v", len(machines), err)
+			joined, data := onlyControlPlaneMachine(t, c)
+			if joined == machine || kubeadm(t, data)["JoinConfiguration"] == nil {
+				t.Errorf("machine %s did not join in place of %s", joined, machine)
 			}
-			for i := range machines {
-				data, err := c.BootstrapData(t.Context(), &machines[i])
-				if err != nil {
-					t.Fatal(err)
-				}
-				wantAsking(t, c, machines[i].Name, data)
-			}
+			wantAsking(t, c, joined, data)
 
-			if out, stderr, err := k.try("delete", "cluster", c.Name, "-n", c.Namespace); err != nil {
-				t.Fatalf("%v\n%s%s", err, out, stderr)
+			k.run("delete", "cluster", c.Name, "-n", c.Namespace)
+			if _, err := c.ControlPlane(t.Context()); !apierrors.IsNotFound(err) {
+				t.Errorf("the control plane is still there: %v", err)
 			}
-			left, err := c.Left(t.Context())
-			if err != nil || len(left) > 0 {
-				t.Errorf("left: %v, %v", left, err)
-			}
+			wantNoSecrets(t, c)
 		})
+	}
+}
+
+// wantNoSecrets checks that capiam keeps nothing for a cluster.
+func wantNoSecrets(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	for _, namespace := range []string{"eksa-system", c.Namespace} {
+		for _, name := range secretNames(c) {
+			err := c.Management.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &corev1.Secret{})
+			if !apierrors.IsNotFound(err) {
+				t.Errorf("Secret %s/%s: %v, want none", namespace, name, err)
+			}
+		}
 	}
 }
 
@@ -258,7 +302,7 @@ func TestOnChangeOff(t *testing.T) {
 		t.Errorf("create for a cluster that runs: %v\n%s", err, stderr)
 	}
 
-	k.workload = management.KubeconfigFile(shared.dir)
+	k.workload = c.Management.Kubeconfig
 	plan := k.run("upgrade", "cluster", "-f", k.spec("admin", nil), "--dry-run")
 	for _, want := range []string{"+ the API servers ask the authenticator", "! the control-plane machine will be replaced by a new one", "+ mapRoles arn:aws:iam::111122223333:role/admin"} {
 		if !strings.Contains(plan, want) {
@@ -317,15 +361,7 @@ func TestOnChangeOff(t *testing.T) {
 	if diff := cmp.Diff(before.Spec, after.Spec); diff != "" {
 		t.Errorf("the KubeadmControlPlane is not as it was: -before +after\n%s", diff)
 	}
-	var secrets corev1.SecretList
-	if err := c.Management.Client.List(t.Context(), &secrets, client.InNamespace(c.Namespace)); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range secrets.Items {
-		if strings.Contains(s.Name, "aws-iam") {
-			t.Errorf("Secret %s is still there", s.Name)
-		}
-	}
+	wantNoSecrets(t, c)
 	if files, _ := filepath.Glob(filepath.Join(k.dir, c.Name, "*-aws.kubeconfig")); len(files) > 0 {
 		t.Errorf("left: %v", files)
 	}
@@ -372,8 +408,15 @@ func TestForeignWebhook(t *testing.T) {
 	if err == nil || !strings.Contains(stderr, "spec.yaml:") || !strings.Contains(stderr, "extraArgs") || !strings.Contains(stderr, "/etc/other.yaml") {
 		t.Errorf("%v\n%s", err, stderr)
 	}
-	var list controlplanev1.KubeadmControlPlaneList
-	if err := c.Management.Client.List(t.Context(), &list, client.InNamespace(c.Namespace)); err != nil || len(list.Items) > 0 {
-		t.Errorf("%d KubeadmControlPlanes, %v", len(list.Items), err)
+	wantNothing(t, c)
+}
+
+// wantNothing checks that there is nothing of a cluster on its management
+// cluster.
+func wantNothing(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	if left, err := c.Left(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("there is %v, %v", left, err)
 	}
+	wantNoSecrets(t, c)
 }

@@ -55,18 +55,37 @@ func TestMain(m *testing.M) {
 	}
 	code = m.Run()
 	shared.stop()
+	target.stop()
 	os.Exit(code)
 }
 
-// shared is the management cluster of all tests. The first test that wants it
-// starts it.
-var shared sharedManagement
+var (
+	// shared is the management cluster of all tests. The first test that wants
+	// it starts it.
+	shared = sharedManagement{infrastructure: management.InMemory}
+	// target is another one, to move a cluster to. Nobody works on
+	// infrastructure there.
+	target = sharedManagement{infrastructure: func(bin string) *management.Provider { return management.Docker(bin) }}
+)
 
 type sharedManagement struct {
+	infrastructure func(bin string) *management.Provider
+
 	once sync.Once
 	dir  string
 	m    *management.Management
 	err  error
+}
+
+// get returns the management cluster, started.
+func (s *sharedManagement) get(t *testing.T) *management.Management {
+	t.Helper()
+	bin := programs(t)
+	s.once.Do(func() { s.start(bin) })
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.m
 }
 
 func (s *sharedManagement) start(bin string) {
@@ -77,7 +96,7 @@ func (s *sharedManagement) start(bin string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s.m, s.err = management.Start(ctx, management.Options{
-		Dir: s.dir, Bin: bin, Infrastructure: management.InMemory(bin),
+		Dir: s.dir, Bin: bin, Infrastructure: s.infrastructure(bin),
 	})
 }
 
@@ -110,7 +129,7 @@ func programs(t *testing.T) string {
 // at the end. It does not create the cluster.
 func newCluster(t *testing.T, name string) *cluster.Cluster {
 	t.Helper()
-	m := sharedCluster(t)
+	m := shared.get(t)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	if err := m.Client.Create(t.Context(), namespace); err != nil {
 		t.Fatal(err)
@@ -130,17 +149,6 @@ func newCluster(t *testing.T, name string) *cluster.Cluster {
 		}
 	})
 	return c
-}
-
-// sharedCluster returns the management cluster.
-func sharedCluster(t *testing.T) *management.Management {
-	t.Helper()
-	bin := programs(t)
-	shared.once.Do(func() { shared.start(bin) })
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.m
 }
 
 // fixture is a file of testdata with the cluster's names.
