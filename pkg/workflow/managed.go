@@ -100,7 +100,7 @@ func (c *managedCluster) preflight(ctx context.Context, creating bool) error {
 		case check.Warning:
 			c.m.progress().Warn("%s: %s; %s", check.Name, check.Problem, check.Remedy)
 		default:
-			failed = append(failed, fmt.Sprintf("%s: %s\n    %s", check.Name, check.Problem, check.Remedy))
+			failed = append(failed, fmt.Sprintf("%s: %s\n    %s", check.Name, check.Problem, strings.ReplaceAll(check.Remedy, "\n", "\n    ")))
 		}
 	}
 	if err := ctx.Err(); err != nil {

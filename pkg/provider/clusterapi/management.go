@@ -26,8 +26,8 @@ import (
 // FieldManager is who the management cluster says wrote what this package wrote.
 const FieldManager = "capiam"
 
-// ManagedAnnotation, on Cluster API's Cluster, says that capiam has made it, and
-// so may delete it.
+// ManagedAnnotation says of Cluster API's Cluster that capiam has made it, and so
+// may delete it.
 const ManagedAnnotation = "capiam.dev/managed"
 
 // ErrNotFound is returned when a management cluster has no such Cluster.

@@ -26,10 +26,10 @@ const (
 	// and its Clusters themselves.
 	SecretNamespace = "eksa-system"
 
-	// ClusterIDAnnotation, on the CA's Secret, is the name tokens are made for.
+	// ClusterIDAnnotation is the name tokens are made for, on the CA's Secret.
 	ClusterIDAnnotation = "capiam.dev/cluster-id"
-	// ClusterAnnotation, on Secrets, is namespace/name of Cluster API's Cluster
-	// they belong to: their own names do not say the namespace.
+	// ClusterAnnotation is namespace/name of Cluster API's Cluster that a Secret
+	// belongs to: its own name does not say the namespace.
 	ClusterAnnotation = "capiam.dev/cluster"
 
 	caCertKey, caKeyKey = "cert.pem", "key.pem"
