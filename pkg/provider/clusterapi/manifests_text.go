@@ -39,7 +39,7 @@ func graft(written, before, after string) (string, bool) {
 			continue
 		}
 		if next < end {
-			at := len(w)
+			var at int
 			switch {
 			case i > 0 && inWritten[i-1] >= 0:
 				at = inWritten[i-1] + 1
