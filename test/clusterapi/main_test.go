@@ -20,8 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/capiam/capiam/test/clusterapi/cluster"
 	"github.com/capiam/capiam/test/clusterapi/management"
@@ -53,6 +55,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+	log.SetLogger(logr.Discard()) // clusterctl's clients ask for one
 	code = m.Run()
 	shared.stop()
 	target.stop()
