@@ -170,7 +170,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // clusterAPI patches the Cluster API objects that a spec brings.
 func clusterAPI(s *spec.Spec, ca *pki.CA) ([]byte, error) {
-	manifests, _, err := provider.Manifests(s)
+	manifests, _, err := provider.Manifests(s, "")
 	if manifests == nil || err != nil {
 		return nil, err
 	}

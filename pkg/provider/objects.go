@@ -12,14 +12,16 @@ import (
 )
 
 // Manifests returns the Cluster API objects that a spec brings, nil if it brings
-// none, and the name of Cluster API's Cluster.
-func Manifests(s *spec.Spec) (*clusterapi.Manifests, types.NamespacedName, error) {
+// none, and the name of Cluster API's Cluster. The version is the whole one of
+// Kubernetes that a cluster runs, where the spec names only its minor version and
+// capiam would have to choose; empty if there is no cluster yet.
+func Manifests(s *spec.Spec, version string) (*clusterapi.Manifests, types.NamespacedName, error) {
 	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	want := types.NamespacedName{}
 	var docs []clusterapi.Document
 	switch {
 	case s.Docker != nil:
-		text, err := docker.Render(s, docker.Options{})
+		text, err := docker.Render(s, docker.Options{KubernetesVersion: version})
 		if err != nil {
 			return nil, key, err
 		}

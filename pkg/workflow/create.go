@@ -62,7 +62,7 @@ type CreateResult struct {
 // If a first create is interrupted or fails, what it made is removed again.
 func (m *Manager) Create(ctx context.Context, s *spec.Spec, o CreateOptions) (result *CreateResult, err error) {
 	if s.Local == nil {
-		c, err := m.managed(s)
+		c, err := m.managed(ctx, s)
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -24,6 +25,10 @@ import (
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
 )
+
+// versionTimeout is how long a management cluster is waited for before anything
+// is said.
+const versionTimeout = 10 * time.Second
 
 // managedCluster is a cluster that Cluster API keeps for a management cluster,
 // in the hands of a workflow.
@@ -45,14 +50,23 @@ type managedCluster struct {
 	admin []byte
 }
 
-// managed finds the cluster of a spec and its management cluster. It contacts
-// nobody.
-func (m *Manager) managed(s *spec.Spec) (*managedCluster, error) {
-	manifests, key, err := provider.Manifests(s)
+// managed finds the cluster of a spec and its management cluster.
+func (m *Manager) managed(ctx context.Context, s *spec.Spec) (*managedCluster, error) {
+	mgmt, err := clusterapi.Connect(m.Management)
 	if err != nil {
 		return nil, err
 	}
-	mgmt, err := clusterapi.Connect(m.Management)
+	version := ""
+	if s.Docker != nil {
+		// A later capiam knows later versions, and must not replace machines
+		// for that. Preflight says what is wrong if there is no answer.
+		readCtx, cancel := context.WithTimeout(ctx, versionTimeout)
+		defer cancel()
+		if state, err := mgmt.State(readCtx, types.NamespacedName{Namespace: s.Namespace, Name: s.Name}); err == nil && state.ControlPlane != nil {
+			version = state.ControlPlane.Spec.Version
+		}
+	}
+	manifests, key, err := provider.Manifests(s, version)
 	if err != nil {
 		return nil, err
 	}

@@ -265,8 +265,3 @@ func (c *managedCluster) requireIAM() error {
 	}
 	return nil
 }
-
-func (c *workload) countMappings() string {
-	m := c.spec.Mappings()
-	return fmt.Sprintf("%d roles, %d users, %d accounts", len(m.Roles), len(m.Users), len(m.Accounts))
-}

@@ -150,3 +150,9 @@ func (w *workload) checkAdmins(table mapping.Mappings) error {
 		AdminGroups: admins, Partition: w.spec.IAM.Spec.Partition, Caller: w.caller,
 	})
 }
+
+// countMappings says how many the spec has.
+func (w *workload) countMappings() string {
+	m := w.spec.Mappings()
+	return fmt.Sprintf("%d roles, %d users, %d accounts", len(m.Roles), len(m.Users), len(m.Accounts))
+}

@@ -134,12 +134,12 @@ func (c *localCluster) attempts() []attempt {
 	return all
 }
 
-func (c *workload) tokenKinds() []login.TokenKind {
+func (w *workload) tokenKinds() []login.TokenKind {
 	var kinds []login.TokenKind
-	if c.spec.IAM.Spec.TakesPresigned() {
+	if w.spec.IAM.Spec.TakesPresigned() {
 		kinds = append(kinds, login.Presigned)
 	}
-	if c.spec.IAM.Spec.TakesJWT() {
+	if w.spec.IAM.Spec.TakesJWT() {
 		kinds = append(kinds, login.JWT)
 	}
 	return kinds

@@ -46,7 +46,7 @@ type UpgradeResult struct {
 // If the proof fails, or the command is interrupted, all of it is put back.
 func (m *Manager) Upgrade(ctx context.Context, s *spec.Spec, o UpgradeOptions) (_ *UpgradeResult, err error) {
 	if s.Local == nil {
-		c, err := m.managed(s)
+		c, err := m.managed(ctx, s)
 		if err != nil {
 			return nil, err
 		}

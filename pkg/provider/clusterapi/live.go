@@ -25,6 +25,9 @@ func (m *Management) target(ctx context.Context, s *State) (*unstructured.Unstru
 	}
 	if ref, ok := ClassRef(cluster); ok {
 		class, err := m.Class(ctx, ref)
+		if err == nil && s.ControlPlane != nil {
+			class.ControlPlane, err = m.read(ctx, kubeadmControlPlane, client.ObjectKeyFromObject(s.ControlPlane))
+		}
 		return cluster, class, err
 	}
 	ref, err := ControlPlaneRef(cluster)
