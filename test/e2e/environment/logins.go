@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -83,21 +85,33 @@ type Prober struct {
 type Report struct {
 	// Logins is how many were tried.
 	Logins int
-	// Lost failed while the endpoint itself did not answer either, just before
-	// or just after.
-	Lost int
-	// Failed failed though the endpoint answered before and after: nobody but
-	// the authentication is to blame.
-	Failed []string
+	// Lost are those that no API server answered: the endpoint lost them, as it
+	// would have lost any request.
+	Lost []Failure
+	// Refused are those that an API server answered, though with an error, while
+	// the endpoint was ready just before and just after: nobody but the
+	// authentication is to blame.
+	Refused []Failure
+	// Unready are those that were answered with an error by an API server that
+	// called itself unready just before or just after.
+	Unready []Failure
 	// Longest is the longest time between two logins that worked.
 	Longest time.Duration
 	// Slowest is the longest that one login took.
 	Slowest time.Duration
 }
 
+// Failure is one login that failed.
+type Failure struct {
+	At     time.Time
+	Reason string
+}
+
+func (f Failure) String() string { return f.At.UTC().Format("15:04:05.000 ") + f.Reason }
+
 func (r Report) String() string {
-	return fmt.Sprintf("%d logins, %d lost with the endpoint, %d failed alone, longest gap %s, slowest %s",
-		r.Logins, r.Lost, len(r.Failed), r.Longest.Round(time.Millisecond), r.Slowest.Round(time.Millisecond))
+	return fmt.Sprintf("%d logins, %d lost by the endpoint, %d refused, %d refused by an API server that is not ready; longest gap %s, slowest %s",
+		r.Logins, len(r.Lost), len(r.Refused), len(r.Unready), r.Longest.Round(time.Millisecond), r.Slowest.Round(time.Millisecond))
 }
 
 // patience is how long one login, and one look at the endpoint, may take.
@@ -152,12 +166,18 @@ func (p *Prober) add(err error, endpoint bool, took, gap time.Duration) {
 	p.report.Logins++
 	p.report.Slowest = max(p.report.Slowest, took)
 	p.report.Longest = max(p.report.Longest, gap)
+	if err == nil {
+		return
+	}
+	failure := Failure{At: time.Now(), Reason: err.Error()}
+	var status apierrors.APIStatus
 	switch {
-	case err == nil:
+	case !errors.As(err, &status):
+		p.report.Lost = append(p.report.Lost, failure)
 	case endpoint:
-		p.report.Failed = append(p.report.Failed, time.Now().UTC().Format("15:04:05.000 ")+err.Error())
+		p.report.Refused = append(p.report.Refused, failure)
 	default:
-		p.report.Lost++
+		p.report.Unready = append(p.report.Unready, failure)
 	}
 }
 
@@ -166,7 +186,7 @@ func (p *Prober) Report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	report := p.report
-	report.Failed = append([]string(nil), report.Failed...)
+	report.Lost, report.Refused, report.Unready = slices.Clone(report.Lost), slices.Clone(report.Refused), slices.Clone(report.Unready)
 	return report
 }
 

@@ -406,14 +406,16 @@ func (m *Machine) command(ctx context.Context, env []string, command string, arg
 	return cmd, nil
 }
 
-// Signal sends the machine's first process a signal. SIGKILL ends the machine at
-// once, as a power cut would, and it stays ended.
+// Signal sends the machine's first process a signal.
 func (m *Machine) Signal(signal syscall.Signal) error {
 	if !m.Running() {
 		return fmt.Errorf("machine %s is not running", m.Name)
 	}
 	return unix.Kill(m.PID, signal)
 }
+
+// Kill ends a machine at once, as a power cut would. It stays ended.
+func (m *Machine) Kill() error { return m.Signal(unix.SIGKILL) }
 
 // Remove ends a machine and removes its disk. One that is not there is fine.
 func (l *Lab) Remove(ctx context.Context, name string) error {
@@ -426,7 +428,7 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 	}
 	if machine.Running() {
 		// The kernel ends everything else in its namespaces.
-		if err := machine.Signal(unix.SIGKILL); err != nil && machine.Running() {
+		if err := machine.Kill(); err != nil && machine.Running() {
 			return err
 		}
 	}

@@ -36,6 +36,8 @@ func run(args []string) error {
 		return inside.Supervise()
 	case inside.VerbImport:
 		return inside.Import(context.Background(), args[2:])
+	case inside.VerbCertificate:
+		return inside.Certificate(os.Stdout, args[2:])
 	default:
 		return fmt.Errorf("unknown verb %q", args[1])
 	}

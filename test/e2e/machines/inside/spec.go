@@ -19,6 +19,8 @@ const (
 	VerbSupervise = "supervise"
 	// VerbImport loads archives of images, on a machine that is up.
 	VerbImport = "import"
+	// VerbCertificate prints the certificate that an address shows, in PEM.
+	VerbCertificate = "certificate"
 )
 
 // ArchiveDir is where a machine finds the lab's archives of images, all of which
