@@ -81,12 +81,14 @@ lint: $(BIN)/golangci-lint ## Run the linters
 	$(BIN)/golangci-lint run ./...
 	cd cmd/capiam-local && $(BIN)/golangci-lint run --config ../../.golangci.yml ./...
 	cd test/clusterapi && $(BIN)/golangci-lint run --config ../../.golangci.yml ./...
+	cd test/e2e && $(BIN)/golangci-lint run --config ../../.golangci.yml --build-tags=e2e ./...
 
 .PHONY: vet
 vet: ## Run go vet on every module
 	$(GO) vet ./...
 	cd cmd/capiam-local && $(GO) vet ./...
 	cd test/clusterapi && $(GO) vet ./...
+	cd test/e2e && $(GO) vet -tags=e2e ./...
 
 .PHONY: cross
 cross: ## Compile the command line for every platform
@@ -147,8 +149,14 @@ E2E_TIMEOUT ?= 60m
 E2E_VERSION := v0.0.0-e2e
 
 .PHONY: e2e
-e2e: e2e-build e2e-image ## Run the end-to-end tests (root; minutes)
-	cd test/e2e && CAPIAM_BIN=$(BIN) CAPIAM_E2E_DIST=$(CURDIR)/dist $(GO) test -tags=e2e -count=1 -v -timeout=$(E2E_TIMEOUT) $(if $(RUN),-run '$(RUN)') .
+e2e: e2e-build e2e-image ## Run the end-to-end tests (root; minutes; RUN=TestLife runs one)
+	cd test/e2e && $(GO) test ./...
+	cd test/e2e && CAPIAM_BIN=$(BIN) CAPIAM_E2E_DIST=$(CURDIR)/dist $(GO) test -tags=e2e -count=1 -v -timeout=$(E2E_TIMEOUT) \
+		$(if $(RUN),-run '$(RUN)') . $(if $(E2E_DOCS),-docs '$(E2E_DOCS)')
+
+.PHONY: e2e-docs
+e2e-docs: ## The same, and write what was measured into docs/e2e.md
+	$(MAKE) e2e E2E_DOCS=$(CURDIR)/docs/e2e.md
 
 .PHONY: e2e-up
 e2e-up: e2e-build ## Leave an environment for real nodes standing (root; SPEC=file also creates that cluster)
