@@ -27,8 +27,10 @@ var needed = []string{"cpu", "cpuacct", "cpuset", "memory", "pids"}
 
 // hierarchies finds the host's. A host with version 2 alone is refused: its
 // rules about who may have processes are others, and were not tried.
-func hierarchies() ([]hierarchy, error) {
-	file, err := os.Open("/proc/self/mountinfo")
+func hierarchies() ([]hierarchy, error) { return hierarchiesOf("/proc/self/mountinfo") }
+
+func hierarchiesOf(mountinfo string) ([]hierarchy, error) {
+	file, err := os.Open(mountinfo)
 	if err != nil {
 		return nil, err
 	}
