@@ -159,8 +159,9 @@ e2e-docs: ## The same, and write what was measured into docs/e2e.md
 	$(MAKE) e2e E2E_DOCS=$(CURDIR)/docs/e2e.md
 
 .PHONY: e2e-up
-e2e-up: e2e-build ## Leave an environment for real nodes standing (root; SPEC=file also creates that cluster)
+e2e-up: e2e-build e2e-image ## Leave an environment for real nodes standing (root; SPEC=file also creates that cluster)
 	$(E2E)/e2e up
+	$(E2E)/e2e import dist/capiam-authenticator-$(E2E_VERSION).oci.tar
 	$(if $(SPEC),$(E2E)/e2e exec capiam create cluster -f '$(abspath $(SPEC))' --kubeconfig /var/lib/capiam-e2e/x-management/admin.kubeconfig)
 
 .PHONY: e2e-down

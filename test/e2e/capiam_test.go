@@ -49,7 +49,9 @@ func newWork(t *testing.T, name, file string) *work {
 		}
 	}
 	image := authenticator(t)
-	took(t, "load the authenticator's image", func(ctx context.Context) error { return e.Lab.Import(ctx, image.archive) })
+	if err := e.Lab.Import(within(t), image.archive); err != nil {
+		t.Fatal(err)
+	}
 	w := &work{Cluster: c, e: e, dir: t.TempDir()}
 	names := []string{"NAMESPACE", c.Namespace, "NAME", c.Name, "IMAGE", image.reference}
 	w.spec = string(fixture(t, file, names...)) + string(fixture(t, "iam.yaml", names...))
