@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -136,13 +137,33 @@ func (c *managedCluster) checkSetup(ctx context.Context) error {
 		return err
 	}
 	if c.manifests != nil {
-		return c.enableManifests(ctx, webhook)
+		if err := c.enableManifests(ctx, webhook); err != nil {
+			return err
+		}
+		return c.checkReplacing(ctx)
 	}
 	setup, err := c.mgmt.Setup(ctx, c.state, webhook)
 	if err != nil || setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere {
 		return err
 	}
 	return c.mayReplace()
+}
+
+// checkReplacing refuses the spec's objects if they would replace the machines of
+// a control plane that runs.
+func (c *managedCluster) checkReplacing(ctx context.Context) error {
+	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); !initialized {
+		return nil
+	}
+	objects, err := c.objects()
+	if err != nil {
+		return err
+	}
+	lines, rolls, err := c.mgmt.PlanAll(ctx, objects)
+	if err != nil || !rolls {
+		return err
+	}
+	return fmt.Errorf("Cluster %s runs, and the spec's objects would replace its machines (%s): `capiam upgrade cluster` shows and makes the change", c.key, strings.Join(lines, ", "))
 }
 
 // mayReplace refuses to replace the machines of a cluster that runs, and that

@@ -11,6 +11,7 @@ import (
 	"helm.sh/helm/v3/pkg/release"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"github.com/capiam/capiam/pkg/tree"
 	"github.com/capiam/capiam/pkg/workflow"
 )
 
@@ -183,10 +184,10 @@ func testLook(t *testing.T, c *cluster) {
 	if len(list.Items) != 1 || list.Items[0].Name != "local" || list.Items[0].Status != workflow.StatusReady {
 		t.Errorf("clusters %+v", list.Items)
 	}
-	var tree workflow.Node
-	m.capiam("describe", "cluster", "local", "-o", "json").decode(t, &tree)
+	var root tree.Node
+	m.capiam("describe", "cluster", "local", "-o", "json").decode(t, &root)
 	var names []string
-	for _, part := range tree.Parts {
+	for _, part := range root.Parts {
 		names = append(names, part.Name)
 		if part.Ready != nil && !*part.Ready {
 			t.Errorf("%s is not ready: %s", part.Name, part.Detail)
