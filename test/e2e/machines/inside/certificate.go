@@ -17,7 +17,6 @@ func Certificate(w io.Writer, addresses []string) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
 	leaf := connection.ConnectionState().PeerCertificates[0]
-	return pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})
+	return errors.Join(connection.Close(), pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
 }
