@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -100,11 +101,20 @@ func (i *Installer) WaitAPI(ctx context.Context) error {
 			return nil
 		case apierrors.IsUnauthorized(err), apierrors.IsForbidden(err):
 			return fmt.Errorf("the API server does not take the administrator's certificate: %w", err)
+		case isCertificateError(err):
+			return fmt.Errorf("the API server is not the one that was looked for: %w", err)
 		}
 		if sleepErr := i.sleep(ctx); sleepErr != nil {
 			return fmt.Errorf("the API server does not answer: %w (%w)", err, sleepErr)
 		}
 	}
+}
+
+// isCertificateError tells whether a server was reached whose certificate is
+// another's.
+func isCertificateError(err error) bool {
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &verification)
 }
 
 // Remove takes away all that was installed for IAM logins: the release, capiam's

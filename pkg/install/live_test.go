@@ -124,7 +124,7 @@ func testRelease(t *testing.T, ctx context.Context, i *Installer, out *render.Ou
 	start := time.Now()
 	wantAction(t, ensure(t, ctx, i, out.Values), Installed, 1)
 	t.Logf("installed in %s", time.Since(start))
-	if err := i.WaitReady(ctx, nil); err != nil {
+	if err := i.WaitReady(ctx, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	start = time.Now()

@@ -155,6 +155,10 @@ func (i *Installer) install(cfg *action.Configuration, o ReleaseOptions) (Releas
 		// Helm found the obstacle before it wrote anything.
 		return ReleaseResult{}, err
 	}
+	if o.TakeOwnership {
+		// Removing it would remove what was there before, and let nobody in.
+		return ReleaseResult{}, fmt.Errorf("%w; what it had made was kept, and is gone on with when it is run again", err)
+	}
 	if undoErr := i.uninstall(cfg); undoErr != nil {
 		return ReleaseResult{}, fmt.Errorf("%w; what it had made could not be removed: %w", err, undoErr)
 	}

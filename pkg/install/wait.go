@@ -29,9 +29,9 @@ type Readiness struct {
 
 // WaitReady waits until the authenticator runs on every node it should run on,
 // as long as ctx lets it. A cluster without nodes has nothing to wait for.
-// progress, if not nil, is called whenever the state has changed. An error says
+// It is not content with fewer than atLeast nodes. progress, if not nil, is called whenever the state has changed. An error says
 // which pods are not ready and why.
-func (i *Installer) WaitReady(ctx context.Context, progress func(Readiness)) error {
+func (i *Installer) WaitReady(ctx context.Context, atLeast int, progress func(Readiness)) error {
 	var last Readiness
 	told := false
 	for {
@@ -42,6 +42,10 @@ func (i *Installer) WaitReady(ctx context.Context, progress func(Readiness)) err
 				progress(now)
 			}
 			last, told = now, true
+			if done && now.Desired < atLeast {
+				done = false
+				last.Problems = append(last.Problems, fmt.Sprintf("it wants to run on %d nodes, and the control plane has %d: look at their labels and taints", now.Desired, atLeast))
+			}
 			if done {
 				return nil
 			}

@@ -83,7 +83,7 @@ func TestWaitReadySaysWhatIsWrong(t *testing.T) {
 		pod(corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}}))
 	ctx, cancel := context.WithCancel(t.Context())
 	told := 0
-	err := i.WaitReady(ctx, func(r Readiness) { told++; cancel() })
+	err := i.WaitReady(ctx, 0, func(r Readiness) { told++; cancel() })
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 of 3") || !strings.Contains(err.Error(), "CrashLoopBackOff") || told != 1 {
 		t.Errorf("told %d times, error %v", told, err)
 	}
@@ -99,11 +99,11 @@ func TestWaitReadyOutlastsBrokenConnections(t *testing.T) {
 		}
 		return false, nil, nil
 	})
-	if err := i.WaitReady(t.Context(), nil); err != nil {
+	if err := i.WaitReady(t.Context(), 0, nil); err != nil {
 		t.Error(err)
 	}
 	i, _ = offline()
-	if err := i.WaitReady(t.Context(), nil); !apierrors.IsNotFound(err) {
+	if err := i.WaitReady(t.Context(), 0, nil); !apierrors.IsNotFound(err) {
 		t.Errorf("without a DaemonSet: %v", err)
 	}
 }

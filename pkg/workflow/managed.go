@@ -7,10 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -82,7 +85,7 @@ func (m *Manager) managed(ctx context.Context, s *spec.Spec) (*managedCluster, e
 // managedAt is a cluster of which there is only its name.
 func (m *Manager) managedAt(mgmt *clusterapi.Management, key types.NamespacedName, outputs Outputs) *managedCluster {
 	c := &managedCluster{m: m, mgmt: mgmt, key: key, outputs: outputs}
-	c.reach = c.workloadConfig
+	c.reach, c.takeOver = c.workloadConfig, true
 	return c
 }
 
@@ -224,8 +227,48 @@ func (c *managedCluster) completeSpec() *spec.Spec {
 	if host := strings.Trim(c.state.Cluster.Spec.ControlPlaneEndpoint.Host, "[]"); host != "" {
 		cluster.Spec.ControlPlaneConfiguration.Endpoint = &v1alpha1.Endpoint{Host: host}
 	}
+	cluster.Spec.ControlPlaneConfiguration.Taints = c.taints()
 	s.Cluster = &cluster
 	return &s
+}
+
+// taints are the spec's of the control plane, and those that Cluster API's objects
+// give its nodes.
+func (c *managedCluster) taints() []v1alpha1.Taint {
+	taints := slices.Clone(c.spec.Cluster.Spec.ControlPlaneConfiguration.Taints)
+	if c.state.ControlPlane == nil {
+		return taints
+	}
+	config := c.state.ControlPlane.Spec.KubeadmConfigSpec
+	for _, list := range []*[]corev1.Taint{config.InitConfiguration.NodeRegistration.Taints, config.JoinConfiguration.NodeRegistration.Taints} {
+		if list == nil {
+			continue
+		}
+		for _, t := range *list {
+			taint := v1alpha1.Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)}
+			if t.Key != "node-role.kubernetes.io/control-plane" && !slices.Contains(taints, taint) {
+				taints = append(taints, taint)
+			}
+		}
+	}
+	return taints
+}
+
+// checkBackends refuses a spec with other backends than the authenticator has:
+// mappings in one that is given up would go on letting people in. EKS Anywhere
+// does not let them change either.
+func (c *managedCluster) checkBackends(ctx context.Context) error {
+	live, err := c.installer.Backends(ctx)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if want := c.spec.IAM.Spec.BackendMode; !slices.Equal(live, want) {
+		return fmt.Errorf("AWSIamConfig spec.backendMode: the cluster has %s, the spec %s: it cannot change while AWS IAM authentication is on; switch it off and on again", strings.Join(live, ","), strings.Join(want, ","))
+	}
+	return nil
 }
 
 // ensureKeys finds or makes the CA and the cluster ID.
@@ -239,7 +282,7 @@ func (c *managedCluster) ensureKeys(ctx context.Context, dryRun bool) (err error
 		known = live.ClusterID
 	}
 	c.keys, err = c.mgmt.EnsureKeys(ctx, c.key, clusterapi.KeysOptions{
-		ClusterID: c.spec.IAM.Spec.ClusterID, DryRun: dryRun, Made: c.keys, Now: c.m.now,
+		ClusterID: c.spec.IAM.Spec.ClusterID, SpecName: c.spec.Name, DryRun: dryRun, Made: c.keys, Now: c.m.now,
 	}, known)
 	return err
 }
@@ -260,7 +303,14 @@ func (c *managedCluster) await(ctx context.Context, done clusterapi.Done) error 
 // node.
 func (c *managedCluster) waitAuthenticator(ctx context.Context) (string, error) {
 	nodes := 0
-	err := c.installer.WaitReady(ctx, func(r install.Readiness) {
+	// A DaemonSet that wants no pod is ready, and lets nobody in.
+	atLeast := 0
+	for _, machine := range c.state.Machines {
+		if machine.DeletionTimestamp.IsZero() && machine.Status.NodeRef.IsDefined() {
+			atLeast++
+		}
+	}
+	err := c.installer.WaitReady(ctx, atLeast, func(r install.Readiness) {
 		nodes = r.Desired
 		text := ""
 		if len(r.Problems) > 0 {

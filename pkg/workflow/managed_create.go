@@ -84,6 +84,9 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		return nil, err
 	}
 	if err := step(ctx, "Install the authenticator's chart", func(ctx context.Context) (string, error) {
+		if err := c.checkBackends(ctx); err != nil {
+			return "", err
+		}
 		// The cluster may have had an ID before capiam knew it.
 		if err := c.ensureKeys(ctx, false); err != nil {
 			return "", err
@@ -123,7 +126,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		table, result.Pending = nil, plan.lines
 		m.progress().Warn("the spec and the cluster differ in who may log in; `capiam upgrade cluster` shows and makes the changes")
 	}
-	return result, c.finish(ctx, result, table, o.NoWait)
+	return result, c.finish(ctx, result, table, !o.NoWait, !o.NoWait)
 }
 
 // checkSetup refuses what cannot be set up to ask the authenticator, before
@@ -175,13 +178,13 @@ func (c *managedCluster) mayReplace() error {
 	return nil
 }
 
-// finish waits until logins work everywhere, hands the kubeconfigs out, and logs
+// finish waits until logins work everywhere, or only asks one API server, hands the kubeconfigs out, and logs
 // in if there is somebody to log in as, and a table that says how it should come
 // out.
-func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table *mapping.Mappings, noWait bool) error {
+func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table *mapping.Mappings, waits, asks bool) error {
 	step := c.m.progress().Step
 	result.Server = c.server()
-	if !noWait {
+	if waits {
 		if err := step(ctx, "Wait for every control-plane machine", func(ctx context.Context) (string, error) {
 			return "", c.await(ctx, clusterapi.ControlPlaneSettled)
 		}); err != nil {
@@ -190,6 +193,8 @@ func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table
 		if err := step(ctx, "Wait for the authenticator", c.waitAuthenticator); err != nil {
 			return err
 		}
+	}
+	if asks {
 		if err := step(ctx, "Ask the authenticator through the API server", func(ctx context.Context) (string, error) {
 			return "", c.installer.WaitWebhook(ctx)
 		}); err != nil {
@@ -199,7 +204,7 @@ func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table
 	if err := step(ctx, "Write kubeconfigs", c.writeKubeconfigs); err != nil {
 		return err
 	}
-	if noWait || table == nil {
+	if !asks || table == nil {
 		return nil
 	}
 	return step(ctx, "Log in with the AWS credentials at hand", func(ctx context.Context) (detail string, err error) {

@@ -28,6 +28,11 @@ func (m *Manager) DeleteManaged(ctx context.Context, key types.NamespacedName, o
 		return err
 	}
 	step := m.progress().Step
+	if keys, err := c.mgmt.FindKeys(ctx, key); err == nil && keys.SpecName != "" {
+		if c.outputs, err = m.outputs(keys.SpecName); err != nil {
+			return err
+		}
+	}
 	if err := step(ctx, "Delete the cluster", func(ctx context.Context) (string, error) {
 		c.state, err = c.mgmt.State(ctx, key)
 		switch {
@@ -49,7 +54,7 @@ func (m *Manager) DeleteManaged(ctx context.Context, key types.NamespacedName, o
 		return err
 	}
 	return step(ctx, "Remove what capiam kept for it", func(ctx context.Context) (string, error) {
-		return "", errors.Join(c.mgmt.DeleteSecrets(ctx, key), c.outputs.remove())
+		return "", errors.Join(c.outputs.removeKubeconfigs(), c.mgmt.DeleteSecrets(ctx, key))
 	})
 }
 

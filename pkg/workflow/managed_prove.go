@@ -59,6 +59,9 @@ func (c *managedCluster) proveOwn(ctx context.Context, table mapping.Mappings) (
 		return nil, "", fmt.Errorf("log in as %s: %w", me.ARN, err)
 	}
 	if !asWanted {
+		if want.username == "" && got != nil && !got.Refused && len(c.spec.IAM.Spec.BackendMode) > 1 {
+			return nil, fmt.Sprintf("%s is %q, by a mapping of another backend", me.ARN, got.Username), nil
+		}
 		return nil, "", wrongLogin(a, want, got)
 	}
 	detail := fmt.Sprintf("%s is %q", me.ARN, got.Username)

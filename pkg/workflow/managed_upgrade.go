@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +21,9 @@ type managedPlan struct {
 	objects, server []string
 	// switchedOn says that the API servers ask the authenticator already.
 	switchedOn bool
-	mappings   *mappingPlan
+	// adopts says that mappings are there already, and become capiam's to keep.
+	adopts   bool
+	mappings *mappingPlan
 }
 
 // lines are all changes, as they are shown.
@@ -64,7 +67,8 @@ func (m *Manager) upgradeManaged(ctx context.Context, c *managedCluster, o Upgra
 	if o.Show != nil {
 		o.Show(plan.lines(), plan.mappings.foreign)
 	}
-	plan.mappings.settings = len(result.Authenticator) > 0
+	// Bindings may change who is an administrator; nothing else of the release.
+	plan.mappings.settings = len(plan.server) > 0 && len(c.spec.GroupBindings()) > 0
 	if err := c.guard(plan.mappings, o); err != nil || o.DryRun {
 		return result, err
 	}
@@ -82,6 +86,9 @@ func (m *Manager) describeContext(c *managedCluster) string {
 // plan works out what is to be changed, and writes nothing.
 func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	p := &managedPlan{}
+	if err := c.checkBackends(ctx); err != nil {
+		return nil, err
+	}
 	if err := c.ensureKeys(ctx, true); err != nil {
 		return nil, err
 	}
@@ -130,6 +137,13 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if p.mappings, err = c.planMappings(ctx); err != nil {
 		return nil, err
 	}
+	mapped, err := c.installer.Mapped(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.adopts = p.mappings.empty && !mapped; p.adopts {
+		p.server = append(p.server, "~ the mappings that are there already become capiam's to keep")
+	}
 	c.findCaller(ctx, p.mappings)
 	return p, nil
 }
@@ -143,19 +157,24 @@ func (c *managedCluster) planServer(ctx context.Context) ([]string, error) {
 	if err := c.render(ctx); err != nil {
 		return nil, err
 	}
-	release, err := c.release()
-	if err != nil {
-		return nil, err
-	}
 	var lines []string
 	if len(live.Leaf.CertPEM) > 0 {
 		if _, renewed, err := c.keys.CA.Keep(live.Leaf, pki.AuthenticatorLeaf()); err == nil && renewed {
 			lines = append(lines, "~ the authenticator's certificate is renewed, which restarts nothing")
 		}
 	}
+	release, err := c.release()
+	if err != nil {
+		return nil, err
+	}
+	if len(lines) > 0 {
+		// Compared with the old certificate, what differs is something else.
+		release.Values = maps.Clone(release.Values)
+		release.Values["tls"] = map[string]any{"cert": string(live.Leaf.CertPEM), "key": string(live.Leaf.KeyPEM)}
+	}
 	current, err := c.installer.ReleaseIsCurrent(ctx, release)
 	switch {
-	case err != nil || current || len(lines) > 0:
+	case err != nil || current:
 	case live.ClusterID == "":
 		lines = append(lines, "+ the authenticator, as Helm release kube-system/aws-iam-authenticator")
 	default:
@@ -164,28 +183,26 @@ func (c *managedCluster) planServer(ctx context.Context) ([]string, error) {
 	return lines, err
 }
 
-// applyUpgrade carries a plan out. If it fails before the API servers were
-// touched, who may log in is put back.
+// applyUpgrade carries a plan out. What is put back when it fails is the release
+// as long as nothing else has changed, and then the mappings if a login shows that
+// they are not what was meant. That some node is not well takes no change back:
+// who was to be shut out stays so.
 func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o UpgradeOptions, result *UpgradeResult) (err error) {
 	step := c.m.progress().Step
-	var undo []func(context.Context) error
+	var undo func(context.Context) error
 	defer func() {
-		if err == nil || len(undo) == 0 {
+		if err == nil || undo == nil {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		if undoErr := step(ctx, "Put back what was changed", func(ctx context.Context) (string, error) {
-			var problems []error
-			for _, back := range slices.Backward(undo) {
-				problems = append(problems, back(ctx))
-			}
-			return "", errors.Join(problems...)
+			return "", undo(ctx)
 		}); undoErr != nil {
 			err = errors.Join(err, fmt.Errorf("%w; run the same command again", undoErr))
 			return
 		}
-		err = fmt.Errorf("%w\nthe cluster is as it was before", err)
+		err = fmt.Errorf("%w\nwho may log in is as it was before", err)
 	}()
 	if err := step(ctx, "Bring the authenticator up to date", func(ctx context.Context) (string, error) {
 		if err := c.ensureKeys(ctx, false); err != nil {
@@ -196,23 +213,29 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 		}
 		release, err := c.installRelease(ctx)
 		if err == nil && release.Action == install.Upgraded && plan.switchedOn {
-			undo = append(undo, func(ctx context.Context) error {
+			undo = func(ctx context.Context) error {
 				_, err := c.installer.Rollback(ctx)
 				return err
-			})
+			}
 		}
 		return releaseDetail(release), err
 	}); err != nil {
 		return err
 	}
+	if len(plan.server) > 0 && !o.NoWait {
+		if err := step(ctx, "Wait for the authenticator", c.waitAuthenticator); err != nil {
+			return err
+		}
+	}
+	undo = nil
 	after := plan.mappings.after
-	if !plan.mappings.empty {
+	if !plan.mappings.empty || plan.adopts {
 		if err := step(ctx, "Change who may log in", func(ctx context.Context) (string, error) {
 			// Once the write has begun it must not be cut off half way.
 			applyCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 			defer cancel()
 			done, back, err := c.applyMappings(applyCtx, func(p *mappingPlan) error { return c.guard(p, o) })
-			undo = append(undo, back)
+			undo = back
 			if done != nil {
 				after = done.after
 			}
@@ -221,11 +244,8 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 			return err
 		}
 	}
-	if !o.NoWait {
-		if err := step(ctx, "Wait for the authenticator", c.waitAuthenticator); err != nil {
-			return err
-		}
-	}
+	back := undo
+	undo = nil
 	if len(plan.objects) > 0 {
 		if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
 			return c.enable(ctx, func() error { return nil })
@@ -234,10 +254,14 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 		}
 		// From here on going back would replace the machines once more. Run
 		// again, the command carries on.
-		undo = nil
+		back = nil
 	}
 	created := &CreateResult{}
-	if err := c.finish(ctx, created, &after, o.NoWait); err != nil {
+	waits := len(plan.objects) > 0 && !o.NoWait
+	if err := c.finish(ctx, created, &after, waits, !o.NoWait); err != nil {
+		if errors.Is(err, errWrongLogin) {
+			undo = back
+		}
 		return err
 	}
 	result.Logins = created.Logins
@@ -278,16 +302,9 @@ func (m *Manager) switchOff(ctx context.Context, c *managedCluster, o UpgradeOpt
 	if !o.AllowLockout {
 		return nil, errors.New("the spec names no AWSIamConfig in spec.identityProviderRefs, which switches AWS IAM authentication off; nothing was changed (--allow-lockout does it)")
 	}
+	// The spec's objects are not applied: what else they may change is another
+	// matter.
 	if err := step(ctx, "Have the API servers ask nobody", func(ctx context.Context) (string, error) {
-		if c.manifests != nil {
-			objects, err := c.objects()
-			if err != nil {
-				return "", err
-			}
-			if err := c.mgmt.ApplyAll(ctx, objects); err != nil {
-				return "", err
-			}
-		}
 		_, err := c.mgmt.SwitchOff(ctx, c.state)
 		return "", err
 	}); err != nil {

@@ -121,11 +121,21 @@ func (o Outputs) remove() error {
 	return err
 }
 
-func (o Outputs) removeFiles() error {
+// removeKubeconfigs deletes the two files that every cluster has, and their
+// directory if nothing else is in it.
+func (o Outputs) removeKubeconfigs() error {
+	err := removeFiles(o.Dir, []string{o.User(), o.Admin()})
+	removeEmpty([]string{o.Dir})
+	return err
+}
+
+func (o Outputs) removeFiles() error { return removeFiles(o.Dir, o.all()) }
+
+func removeFiles(dir string, paths []string) error {
 	var problems []error
-	for _, path := range o.all() {
+	for _, path := range paths {
 		// With what a killed process has left of writing one.
-		left, _ := filepath.Glob(filepath.Join(o.Dir, "."+filepath.Base(path)+".*"))
+		left, _ := filepath.Glob(filepath.Join(dir, "."+filepath.Base(path)+".*"))
 		for _, path := range append(left, path) {
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				problems = append(problems, err)

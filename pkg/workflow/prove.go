@@ -198,7 +198,20 @@ func expected(index *mapping.Index, a attempt, accessKeyID string) outcome {
 	return newOutcome(name, groups)
 }
 
+// errWrongLogin is wrapped by an error that says that a login came out otherwise
+// than it should have.
+var errWrongLogin = errors.New("a login came out wrong")
+
 func wrongLogin(a attempt, want outcome, got *login.Result) error {
+	return wrongLoginError{explainWrong(a, want, got)}
+}
+
+// wrongLoginError is errWrongLogin, in words of its own.
+type wrongLoginError struct{ error }
+
+func (wrongLoginError) Is(target error) bool { return target == errWrongLogin }
+
+func explainWrong(a attempt, want outcome, got *login.Result) error {
 	who := fmt.Sprintf("profile %s (%s) with a %s token", a.profile, a.arn, a.kind)
 	switch {
 	case got == nil:

@@ -23,6 +23,9 @@ type workload struct {
 	// reach returns how to reach its API server as an administrator.
 	reach     func() (*rest.Config, error)
 	installer *install.Installer
+	// takeOver makes objects that somebody else has installed under the same
+	// names, EKS Anywhere say, the release's.
+	takeOver bool
 	// caller is whoever runs the command, if a change takes the entry away by
 	// which they can log in; else the zero ARN.
 	caller iam.ARN
@@ -44,7 +47,7 @@ func (w *workload) connect() error {
 // release is the Helm release that was rendered.
 func (w *workload) release() (install.ReleaseOptions, error) {
 	chart, err := manifests.Chart()
-	return install.ReleaseOptions{Chart: chart, Values: w.rendered.Values}, err
+	return install.ReleaseOptions{Chart: chart, Values: w.rendered.Values, TakeOwnership: w.takeOver}, err
 }
 
 // installRelease brings CRDs, Bundles and chart to what was rendered.

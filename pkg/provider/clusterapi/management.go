@@ -164,7 +164,7 @@ func (m *Management) apply(ctx context.Context, u *unstructured.Unstructured, op
 	err := m.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), append(options, client.FieldOwner(FieldManager))...)
 	switch {
 	case apierrors.IsConflict(err):
-		return fmt.Errorf("apply %s: another field manager keeps it otherwise: %w", describe(u), err)
+		return fmt.Errorf("apply %s: another field manager keeps it otherwise; leave the objects out of the spec to have capiam change no more than logins need: %w", describe(u), err)
 	case meta.IsNoMatchError(err):
 		return noSuchKind(u, err)
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	clusterctlv1 "sigs.k8s.io/cluster-api/cmd/clusterctl/api/v1alpha3"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,6 +32,8 @@ const (
 	// ClusterAnnotation is namespace/name of Cluster API's Cluster that a Secret
 	// belongs to: its own name does not say the namespace.
 	ClusterAnnotation = "capiam.dev/cluster"
+	// SpecNameAnnotation is the name of the spec's Cluster, on the CA's Secret.
+	SpecNameAnnotation = "capiam.dev/spec-name"
 
 	caCertKey, caKeyKey = "cert.pem", "key.pem"
 	kubeconfigKey       = "value"
@@ -48,12 +51,21 @@ type Keys struct {
 	ClusterID string
 	// CA signs the authenticator's certificate.
 	CA *pki.CA
+	// SpecName is the name of the spec's Cluster, after which files are named;
+	// empty if it is not known.
+	SpecName string
+
+	// guessed says that the cluster ID was found in the users' kubeconfig
+	// alone, which EKS Anywhere does not always write again.
+	guessed bool
 }
 
 // KeysOptions say how to make keys that are not there.
 type KeysOptions struct {
 	// ClusterID is the spec's; empty for the cluster's own.
 	ClusterID string
+	// SpecName is the name of the spec's Cluster.
+	SpecName string
 	// DryRun makes keys up without writing them.
 	DryRun bool
 	// Made are keys that a dry run has made up, to take where there are still
@@ -85,6 +97,9 @@ func (m *Management) EnsureKeys(ctx context.Context, cluster types.NamespacedNam
 		{o.ClusterID, "spec.clusterID of the AWSIamConfig"},
 		{k.ClusterID, "the management cluster"},
 		{known, "the workload cluster"},
+	}
+	if k.guessed && known != "" {
+		ids[1].id = ""
 	}
 	k.ClusterID = ""
 	from := ""
@@ -118,7 +133,7 @@ func (m *Management) EnsureKeys(ctx context.Context, cluster types.NamespacedNam
 	}
 	return k, m.ensureSecret(ctx, cluster, CASecretName(cluster.Name),
 		map[string][]byte{caCertKey: k.CA.CertPEM, caKeyKey: k.CA.KeyPEM},
-		map[string]string{ClusterIDAnnotation: k.ClusterID})
+		map[string]string{ClusterIDAnnotation: k.ClusterID, SpecNameAnnotation: o.SpecName})
 }
 
 // FindKeys returns the keys a cluster has. ErrNotFound says that it has none.
@@ -153,6 +168,9 @@ func (m *Management) findKeys(ctx context.Context, cluster types.NamespacedName)
 		if id := s.Annotations[ClusterIDAnnotation]; id != "" {
 			k.ClusterID = id
 		}
+		if specName := s.Annotations[SpecNameAnnotation]; specName != "" {
+			k.SpecName = specName
+		}
 	}
 	if k.ClusterID == "" {
 		// EKS Anywhere writes it into the users' kubeconfig alone.
@@ -163,6 +181,7 @@ func (m *Management) findKeys(ctx context.Context, cluster types.NamespacedName)
 			}
 			if s != nil && k.ClusterID == "" {
 				k.ClusterID = clusterIDOf(s.Data[kubeconfigKey])
+				k.guessed = k.ClusterID != ""
 			}
 		}
 	}
@@ -199,7 +218,20 @@ func (m *Management) secret(ctx context.Context, cluster, name types.NamespacedN
 	if err != nil {
 		return nil, fmt.Errorf("read Secret %s: %w", name, err)
 	}
-	if owner := s.Annotations[ClusterAnnotation]; owner != "" && owner != cluster.String() {
+	owner := s.Annotations[ClusterAnnotation]
+	if owner == "" && name.Namespace == SecretNamespace && cluster.Namespace != SecretNamespace {
+		// EKS Anywhere's own, if there is a Cluster beside it. One that has none
+		// was left for the cluster that takes its name.
+		other := &clusterv1.Cluster{}
+		err := m.Get(ctx, types.NamespacedName{Namespace: SecretNamespace, Name: cluster.Name}, other)
+		if err == nil {
+			return nil, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("read Cluster %s/%s: %w", SecretNamespace, cluster.Name, err)
+		}
+	}
+	if owner != "" && owner != cluster.String() {
 		return nil, fmt.Errorf("secret %s belongs to Cluster %s, and this is %s: two clusters of one name cannot both be kept by one management cluster; give this one another name", name, owner, cluster)
 	}
 	return s, nil
@@ -278,19 +310,24 @@ func (m *Management) WriteUserKubeconfig(ctx context.Context, cluster types.Name
 }
 
 // DeleteSecrets removes what EnsureKeys and WriteUserKubeconfig have made, or
-// adopted. It goes on after an error.
+// adopted.
 func (m *Management) DeleteSecrets(ctx context.Context, cluster types.NamespacedName) error {
 	var problems []error
-	for _, name := range []string{CASecretName(cluster.Name), KubeconfigSecretName(cluster.Name)} {
+	// The CA comes last: as long as it is there, FindKeys knows that there is
+	// something to remove.
+	for _, name := range []string{KubeconfigSecretName(cluster.Name), CASecretName(cluster.Name)} {
 		for _, namespace := range secretNamespaces(cluster) {
 			s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: name})
 			if err == nil && s != nil {
-				err = client.IgnoreNotFound(m.Delete(ctx, s))
+				err = client.IgnoreNotFound(m.Delete(ctx, s, client.Preconditions{UID: &s.UID}))
 			}
 			problems = append(problems, err)
 		}
+		if err := errors.Join(problems...); err != nil {
+			return err
+		}
 	}
-	return errors.Join(problems...)
+	return nil
 }
 
 // UserKubeconfig is the users' kubeconfig that the management cluster keeps.
