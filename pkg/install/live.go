@@ -70,25 +70,29 @@ func (i *Installer) Backends(ctx context.Context) ([]string, error) {
 	return nil, fmt.Errorf("DaemonSet %s/%s: its flags name no --backend-mode", render.Namespace, render.ReleaseName)
 }
 
-// Mapped tells whether capiam has mapped identities in this cluster before.
-func (i *Installer) Mapped(ctx context.Context) (bool, error) {
+// Mapped tells whether capiam has mapped identities in this cluster before: in
+// aws-auth, or else in IAMIdentityMappings.
+func (i *Installer) Mapped(ctx context.Context, inCRD bool) (bool, error) {
+	if inCRD {
+		list, err := i.dynamic.Resource(identityMappings).List(ctx, metav1.ListOptions{
+			LabelSelector: render.ManagedByLabel + "=" + render.ManagedBy, Limit: 1,
+		})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("list %ss: %w", render.IdentityMappingKind, err)
+		}
+		return len(list.Items) > 0, nil
+	}
 	live, err := i.kube.CoreV1().ConfigMaps(render.Namespace).Get(ctx, render.AWSAuthName, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return false, fmt.Errorf("read %s: %w", awsAuthName, err)
-	}
-	if err == nil && live.Annotations[applied.Annotation] != "" {
-		return true, nil
-	}
-	list, err := i.dynamic.Resource(identityMappings).List(ctx, metav1.ListOptions{
-		LabelSelector: render.ManagedByLabel + "=" + render.ManagedBy, Limit: 1,
-	})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("list %ss: %w", render.IdentityMappingKind, err)
+		return false, fmt.Errorf("read %s: %w", awsAuthName, err)
 	}
-	return len(list.Items) > 0, nil
+	return live.Annotations[applied.Annotation] != "", nil
 }
 
 // WaitAPI waits until the API server answers: a control plane that is being

@@ -10,6 +10,7 @@ import (
 
 	"github.com/capiam/capiam/pkg/mapping"
 	"github.com/capiam/capiam/pkg/provider/clusterapi"
+	"github.com/capiam/capiam/pkg/render"
 )
 
 // createManaged brings a cluster up through Cluster API, or carries on with one.
@@ -102,7 +103,7 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 	var plan *mappingPlan
 	pending := false
 	if err := step(ctx, "Map identities", func(ctx context.Context) (detail string, err error) {
-		mapped, err := c.installer.Mapped(ctx)
+		mapped, err := c.installer.Mapped(ctx, render.InCRD(c.spec))
 		if err != nil {
 			return "", err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/capiam/capiam/pkg/install"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/clusterapi"
+	"github.com/capiam/capiam/pkg/render"
 )
 
 // managedPlan is what an upgrade of a cluster that Cluster API keeps changes.
@@ -137,7 +138,7 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if p.mappings, err = c.planMappings(ctx); err != nil {
 		return nil, err
 	}
-	mapped, err := c.installer.Mapped(ctx)
+	mapped, err := c.installer.Mapped(ctx, render.InCRD(c.spec))
 	if err != nil {
 		return nil, err
 	}

@@ -303,6 +303,19 @@ func TestOnChangeOff(t *testing.T) {
 	}
 
 	k.workload = c.Management.Kubeconfig
+	// An authenticator that somebody has installed by hand, or EKS Anywhere.
+	const clusterID = "11111111-2222-3333-4444-555555555555"
+	for _, object := range []client.Object{
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "aws-iam-authenticator"}},
+		&corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "aws-iam-authenticator"},
+			Data:       map[string]string{"config.yaml": "clusterID: " + clusterID + "\n"},
+		},
+	} {
+		if err := c.Management.Client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
 	plan := k.run("upgrade", "cluster", "-f", k.spec("admin", nil), "--dry-run")
 	for _, want := range []string{"+ the API servers ask the authenticator", "! the control-plane machine will be replaced by a new one", "+ mapRoles arn:aws:iam::111122223333:role/admin"} {
 		if !strings.Contains(plan, want) {
@@ -321,6 +334,10 @@ func TestOnChangeOff(t *testing.T) {
 		t.Errorf("machine %s was not replaced", first)
 	}
 	wantAsking(t, c, second, data)
+
+	if got := k.run("get", "kubeconfig", c.Name, "-n", c.Namespace); !strings.Contains(got, clusterID) {
+		t.Errorf("the cluster ID that was there was not kept:\n%s", got)
+	}
 
 	on := generation(t, c)
 	if plan := k.run("upgrade", "cluster", "-f", k.spec("admin", nil), "--dry-run"); plan != "" {
