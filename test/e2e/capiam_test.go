@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -143,10 +142,7 @@ func (w *work) probe(t *testing.T, what string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prober, err := w.e.Probe(admin, "admin", w.clusterID(t), probeInterval)
-	if err != nil {
-		t.Fatal(err)
-	}
+	prober := w.e.Probe(admin, "admin", w.clusterID(t), probeInterval)
 	return func() {
 		t.Helper()
 		report := prober.Stop()
@@ -155,10 +151,10 @@ func (w *work) probe(t *testing.T, what string) (stop func()) {
 		for _, failure := range report.Refused {
 			t.Errorf("login refused: %s", failure)
 		}
-		for _, failure := range slices.Concat(report.Lost, report.Unready) {
+		for _, failure := range report.Logins.Lost {
 			t.Logf("login lost: %s", failure)
 		}
-		if report.Logins == 0 {
+		if report.Logins.Tried == 0 {
 			t.Error("nobody tried to log in")
 		}
 	}

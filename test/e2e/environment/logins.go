@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,12 +42,17 @@ func (e *Environment) Login(ctx context.Context, cluster *rest.Config, profile, 
 	}
 	config := rest.AnonymousClientConfig(cluster)
 	config.BearerToken = value
-	transport, err := fresh(config)
+	return whoami(ctx, config)
+}
+
+// whoami asks an API server over a connection of its own, as a command line does.
+func whoami(ctx context.Context, config *rest.Config) (*authenticationv1.UserInfo, error) {
+	tlsConfig, err := rest.TLSConfigFor(config)
 	if err != nil {
 		return nil, err
 	}
-	config = &rest.Config{Host: config.Host, Transport: transport, BearerToken: value, QPS: -1}
-	client, err := kubernetes.NewForConfig(config)
+	transport := &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: config.Host, Transport: transport, BearerToken: config.BearerToken, QPS: -1})
 	if err != nil {
 		return nil, err
 	}
@@ -60,45 +63,32 @@ func (e *Environment) Login(ctx context.Context, cluster *rest.Config, profile, 
 	return &review.Status.UserInfo, nil
 }
 
-// fresh is a transport whose every request has a connection of its own, as that
-// of a command line has.
-func fresh(config *rest.Config) (*http.Transport, error) {
-	tlsConfig, err := rest.TLSConfigFor(config)
-	if err != nil {
-		return nil, err
-	}
-	return &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}, nil
-}
-
-// Prober logs in over and over, each time with a new token and a new connection,
-// and asks the API endpoint for its readiness before and after each login, with
-// a client certificate.
+// Prober logs in over and over, each time with a new token and a new connection.
+// At its side somebody does the same with a client certificate: what he loses,
+// the endpoint loses.
 type Prober struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-
-	mu     sync.Mutex
-	report Report
+	logins, control series
+	cancel          context.CancelFunc
+	done            sync.WaitGroup
 }
 
 // Report is what a Prober has seen.
 type Report struct {
-	// Logins is how many were tried.
-	Logins int
-	// Lost are those that no API server answered: the endpoint lost them, as it
-	// would have lost any request.
-	Lost []Failure
-	// Refused are those that an API server answered, though with an error, while
-	// the endpoint was ready just before and just after: nobody but the
-	// authentication is to blame.
+	// Logins are by token, Control those by client certificate.
+	Logins, Control Series
+	// Refused are logins that an API server answered with an error, while it
+	// answered those by certificate: nobody but the authentication is to blame.
 	Refused []Failure
-	// Unready are those that were answered with an error by an API server that
-	// called itself unready just before or just after.
-	Unready []Failure
-	// Longest is the longest time between two logins that worked.
+}
+
+// Series is what came of many logins, one after the other.
+type Series struct {
+	Tried int
+	// Lost are those that no API server answered, Denied those that one answered
+	// with an error.
+	Lost, Denied []Failure
+	// Longest is the longest time between two that worked.
 	Longest time.Duration
-	// Slowest is the longest that one login took.
-	Slowest time.Duration
 }
 
 // Failure is one login that failed.
@@ -109,104 +99,86 @@ type Failure struct {
 
 func (f Failure) String() string { return f.At.UTC().Format("15:04:05.000 ") + f.Reason }
 
-func (r Report) String() string {
-	return fmt.Sprintf("%d logins, %d lost by the endpoint, %d refused, %d refused by an API server that is not ready; longest gap %s, slowest %s",
-		r.Logins, len(r.Lost), len(r.Refused), len(r.Unready), r.Longest.Round(time.Millisecond), r.Slowest.Round(time.Millisecond))
+func (s Series) String() string {
+	return fmt.Sprintf("%d, of which %d lost and %d denied, longest gap %s", s.Tried, len(s.Lost), len(s.Denied), s.Longest.Round(time.Millisecond))
 }
 
-// patience is how long one login, and one look at the endpoint, may take.
-const patience = 10 * time.Second
+func (r Report) String() string {
+	return fmt.Sprintf("by token %s; by certificate %s; refused by the authentication alone: %d", r.Logins, r.Control, len(r.Refused))
+}
 
-// Probe logs in to a cluster as a profile, at most once in an interval, until
-// Stop. admin is the administrator's way into the cluster.
-func (e *Environment) Probe(admin *rest.Config, profile, clusterID string, interval time.Duration) (*Prober, error) {
-	transport, err := fresh(admin)
-	if err != nil {
-		return nil, err
-	}
-	endpoint := &http.Client{Transport: transport, Timeout: patience}
+// patience is how long one login may take, and nearby how far apart two things
+// are at most that have the same cause.
+const (
+	patience = 10 * time.Second
+	nearby   = time.Second
+)
+
+// Probe logs in to a cluster as a profile, once in an interval, until Stop.
+// admin is the administrator's way into the cluster.
+func (e *Environment) Probe(admin *rest.Config, profile, clusterID string, interval time.Duration) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Prober{cancel: cancel}
 	p.done.Go(func() {
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		worked := time.Now()
-		for {
-			before := answers(ctx, endpoint, admin.Host)
-			started := time.Now()
-			_, err := p.login(ctx, e, admin, profile, clusterID)
-			took := time.Since(started)
-			after := err == nil || answers(ctx, endpoint, admin.Host)
-			if ctx.Err() != nil {
-				return // neither the cluster's fault nor the endpoint's
-			}
-			p.add(err, before && after, took, time.Since(worked))
-			if err == nil {
-				worked = time.Now()
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-		}
+		p.logins.run(ctx, interval, func(ctx context.Context) error {
+			_, err := e.Login(ctx, admin, profile, clusterID)
+			return err
+		})
 	})
-	return p, nil
-}
-
-func (p *Prober) login(ctx context.Context, e *Environment, admin *rest.Config, profile, clusterID string) (*authenticationv1.UserInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return e.Login(ctx, admin, profile, clusterID)
-}
-
-func (p *Prober) add(err error, endpoint bool, took, gap time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.report.Logins++
-	p.report.Slowest = max(p.report.Slowest, took)
-	p.report.Longest = max(p.report.Longest, gap)
-	if err == nil {
-		return
-	}
-	failure := Failure{At: time.Now(), Reason: err.Error()}
-	var status apierrors.APIStatus
-	switch {
-	case !errors.As(err, &status):
-		p.report.Lost = append(p.report.Lost, failure)
-	case endpoint:
-		p.report.Refused = append(p.report.Refused, failure)
-	default:
-		p.report.Unready = append(p.report.Unready, failure)
-	}
-}
-
-// Report is what has been seen so far.
-func (p *Prober) Report() Report {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	report := p.report
-	report.Lost, report.Refused, report.Unready = slices.Clone(report.Lost), slices.Clone(report.Refused), slices.Clone(report.Unready)
-	return report
+	p.done.Go(func() {
+		p.control.run(ctx, interval, func(ctx context.Context) error {
+			_, err := whoami(ctx, admin)
+			return err
+		})
+	})
+	return p
 }
 
 // Stop ends the prober and returns what it has seen.
 func (p *Prober) Stop() Report {
 	p.cancel()
 	p.done.Wait()
-	return p.Report()
+	report := Report{Logins: p.logins.seen, Control: p.control.seen}
+	for _, denied := range report.Logins.Denied {
+		shared := slices.ContainsFunc(report.Control.Denied, func(control Failure) bool {
+			return control.At.Sub(denied.At).Abs() <= nearby
+		})
+		if !shared {
+			report.Refused = append(report.Refused, denied)
+		}
+	}
+	return report
 }
 
-// answers tells whether an API server is ready behind an endpoint.
-func answers(ctx context.Context, client *http.Client, host string) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(host, "/")+"/readyz", nil)
-	if err != nil {
-		return false
+// series makes a Series.
+type series struct{ seen Series }
+
+func (s *series) run(ctx context.Context, interval time.Duration, login func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for worked := time.Now(); ; {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		err := login(limited)
+		cancel()
+		if ctx.Err() != nil {
+			return // nobody's fault
+		}
+		now := time.Now()
+		s.seen.Tried++
+		s.seen.Longest = max(s.seen.Longest, now.Sub(worked))
+		var status apierrors.APIStatus
+		switch {
+		case err == nil:
+			worked = now
+		case errors.As(err, &status):
+			s.seen.Denied = append(s.seen.Denied, Failure{now, err.Error()})
+		default:
+			s.seen.Lost = append(s.seen.Lost, Failure{now, err.Error()})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return false
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	return errors.Join(err, response.Body.Close()) == nil && response.StatusCode == http.StatusOK
 }

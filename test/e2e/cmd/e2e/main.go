@@ -133,7 +133,7 @@ func (c command) up(ctx context.Context, self string) error {
 			return fmt.Errorf("the environment has not come up: %w\n%s", err, said)
 		case <-ctx.Done():
 			_ = cmd.Process.Signal(syscall.SIGTERM)
-			_ = <-ended // of the signal
+			<-ended //nolint:errcheck // of the signal
 			return context.Cause(ctx)
 		case <-ticker.C:
 		}
