@@ -2,6 +2,8 @@ package authenticator
 
 import (
 	"fmt"
+	"net"
+	"time"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
@@ -9,6 +11,13 @@ import (
 	"github.com/capiam/capiam/pkg/authenticator/backend"
 	"github.com/capiam/capiam/pkg/authenticator/config"
 )
+
+// dialTimeout is how long a connection to the API server may take to come about.
+// It is short because on a new node there is no way to the API server's service
+// until kube-proxy has made one: a first packet is lost, and the kernel sends the
+// next ones 1, 3 and 7 seconds later. Whoever gives up and dials anew is let
+// through within a second or two, and so are the people who log in there.
+const dialTimeout = 1200 * time.Millisecond
 
 // lazyClient makes the client of the API server when the first backend needs
 // one. It is the dynamic client: the typed one registers every API group there
@@ -30,6 +39,7 @@ func (l *lazyClient) get() (dynamic.Interface, error) {
 	cfg.UserAgent = "capiam-authenticator"
 	cfg.Timeout = 0 // a watch has none
 	cfg.QPS, cfg.Burst = 20, 40
+	cfg.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	if l.client, err = dynamic.NewForConfig(cfg); err != nil {
 		return nil, fmt.Errorf("client of the API server at %s: %w", cfg.Host, err)
 	}
