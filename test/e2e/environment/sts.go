@@ -34,13 +34,18 @@ type STS struct {
 	listener *stssim.Listener
 	front    net.Listener
 	done     sync.WaitGroup
+	// ctx ends when the STS is stopped.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	profiles []stssim.Profile
+	stopped  bool
+	open     map[net.Conn]bool
 }
 
 func startSTS(lab *machines.Lab) (_ *STS, err error) {
-	s := &STS{dir: filepath.Join(lab.Dir(), "x-aws")}
+	s := &STS{dir: filepath.Join(lab.Dir(), "x-aws"), open: map[net.Conn]bool{}}
 	defer func() {
 		if err != nil {
 			s.stop()
@@ -90,18 +95,41 @@ func (s *STS) forward() {
 		if err != nil {
 			return
 		}
+		to, err := net.Dial("tcp", s.listener.Addr().String())
+		if err != nil {
+			_ = from.Close()
+			continue
+		}
+		s.keep(from, to)
 		s.done.Go(func() {
-			to, err := net.Dial("tcp", s.listener.Addr().String())
-			if err != nil {
-				_ = from.Close()
-				return
-			}
 			var both sync.WaitGroup
 			both.Go(func() { carry(to, from) })
 			both.Go(func() { carry(from, to) })
 			both.Wait()
-			_, _ = from.Close(), to.Close()
+			s.let(from, to)
 		})
+	}
+}
+
+// keep remembers connections, because those of a machine that was killed end
+// with nothing but stop.
+func (s *STS) keep(connections ...net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range connections {
+		if s.stopped {
+			_ = c.Close()
+		}
+		s.open[c] = true
+	}
+}
+
+func (s *STS) let(connections ...net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range connections {
+		_ = c.Close()
+		delete(s.open, c)
 	}
 }
 
@@ -114,6 +142,7 @@ func carry(to, from net.Conn) {
 }
 
 func (s *STS) stop() {
+	s.cancel()
 	if s.front != nil {
 		_ = s.front.Close()
 	}
@@ -123,6 +152,12 @@ func (s *STS) stop() {
 	if s.proxy != nil {
 		_ = s.proxy.Close()
 	}
+	s.mu.Lock()
+	s.stopped = true
+	for c := range s.open {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
 	s.done.Wait()
 }
 
