@@ -34,9 +34,6 @@ type STS struct {
 	listener *stssim.Listener
 	front    net.Listener
 	done     sync.WaitGroup
-	// ctx ends when the STS is stopped.
-	ctx    context.Context
-	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	profiles []stssim.Profile
@@ -142,7 +139,6 @@ func carry(to, from net.Conn) {
 }
 
 func (s *STS) stop() {
-	s.cancel()
 	if s.front != nil {
 		_ = s.front.Close()
 	}
