@@ -96,7 +96,7 @@ func loopbackUp() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // it was only asked with
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
