@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -170,6 +171,8 @@ func (s *STS) Profile(name, arn string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Every test makes its own known, in one environment.
+	s.profiles = slices.DeleteFunc(s.profiles, func(p stssim.Profile) bool { return p.Name == name })
 	s.profiles = append(s.profiles, stssim.Profile{Name: name, Region: Region, Credentials: *credentials})
 	return stssim.WriteProfiles(s.dir, s.profiles)
 }
