@@ -113,7 +113,15 @@ func (w *work) upgrade(ctx context.Context) error {
 
 // kubectl runs kubectl with the users' kubeconfig, as a profile.
 func (w *work) kubectl(ctx context.Context, profile string, args ...string) (string, error) {
-	return w.run(ctx, profile, "kubectl", append([]string{"--kubeconfig", filepath.Join(w.Name, w.Name+"-aws.kubeconfig")}, args...)...)
+	args = append([]string{"--kubeconfig", filepath.Join(w.Name, w.Name+"-aws.kubeconfig")}, args...)
+	for {
+		out, err := w.run(ctx, profile, "kubectl", args...)
+		// The endpoint loses connections for a moment after a node has gone,
+		// whoever asks.
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "Unable to connect to the server") {
+			return out, err
+		}
+	}
 }
 
 // whoami is whom the API server takes a profile for, as kubectl says.
