@@ -9,40 +9,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/capiam/capiam/pkg/spec"
 )
 
-// ObjectError is what is wrong with an object, and what to do about it.
-type ObjectError struct {
-	// File and Line are where the object, or its field, is written; empty and
-	// 0 if it is on a management cluster.
-	File string
-	Line int
-	// Object is Kind/name; empty if the problem is no object's.
-	Object string
-	// Field is the path of the field, "spec.controlPlaneRef.kind"; empty if
-	// the problem is the object's as a whole.
-	Field   string
-	Message string
-}
+// ObjectError is what is wrong with an object, and what to do about it. File and
+// Line are where the object, or its field, is written; empty and 0 if it is on a
+// management cluster.
+type ObjectError spec.Issue
 
 // Error returns the problem as one line: file:line: Kind/name: field: message.
-func (p *ObjectError) Error() string {
-	var b strings.Builder
-	b.WriteString(p.File)
-	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d", p.Line)
-	}
-	for _, part := range []string{p.Object, p.Field, p.Message} {
-		if part == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteString(": ")
-		}
-		b.WriteString(part)
-	}
-	return b.String()
-}
+func (p *ObjectError) Error() string { return spec.Issue(*p).String() }
 
 // label is what an ObjectError calls an object.
 func label(u *unstructured.Unstructured) string {
