@@ -49,6 +49,8 @@ type managedCluster struct {
 	// state is nil until the Cluster is there.
 	state *clusterapi.State
 	keys  *clusterapi.Keys
+	// live is what the cluster's authenticator goes by, as ensureKeys found it.
+	live install.Live
 	// admin is the workload cluster's kubeconfig that Cluster API keeps.
 	admin []byte
 }
@@ -169,18 +171,14 @@ func (c *managedCluster) webhookKubeconfig() ([]byte, error) {
 	return kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, c.keys.CA.CertPEM))
 }
 
-// render renders everything the workload cluster gets. A good certificate that is
-// there is kept.
+// render renders everything the workload cluster gets, with the keys of
+// ensureKeys. A good certificate that is there is kept.
 func (c *managedCluster) render(ctx context.Context) error {
 	manifest, err := c.m.release()
 	if err != nil {
 		return err
 	}
-	live, err := c.installer.Live(ctx)
-	if err != nil {
-		return err
-	}
-	leaf, _, err := c.keys.CA.Keep(live.Leaf, pki.AuthenticatorLeaf())
+	leaf, _, err := c.keys.CA.Keep(c.live.Leaf, pki.AuthenticatorLeaf())
 	if err != nil {
 		return err
 	}
@@ -271,19 +269,17 @@ func (c *managedCluster) checkBackends(ctx context.Context) error {
 	return nil
 }
 
-// ensureKeys finds or makes the CA and the cluster ID.
+// ensureKeys finds or makes the CA and the cluster ID, and looks at what the
+// workload cluster has, if that is connected to.
 func (c *managedCluster) ensureKeys(ctx context.Context, dryRun bool) (err error) {
-	known := ""
 	if c.installer != nil {
-		live, err := c.installer.Live(ctx)
-		if err != nil {
+		if c.live, err = c.installer.Live(ctx); err != nil {
 			return err
 		}
-		known = live.ClusterID
 	}
 	c.keys, err = c.mgmt.EnsureKeys(ctx, c.key, clusterapi.KeysOptions{
 		ClusterID: c.spec.IAM.Spec.ClusterID, SpecName: c.spec.Name, DryRun: dryRun, Made: c.keys, Now: c.m.now,
-	}, known)
+	}, c.live.ClusterID)
 	return err
 }
 

@@ -216,7 +216,7 @@ func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table
 
 // enable has the API servers ask the authenticator: in the spec's objects, which
 // are applied, or else in those of the management cluster. Before it changes a
-// control plane that is there, it asks allow.
+// control plane that is there, it asks allow, if that is not nil.
 func (c *managedCluster) enable(ctx context.Context, allow func() error) (string, error) {
 	webhook, err := c.webhookKubeconfig()
 	if err != nil {

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/capiam/capiam/pkg/install"
-	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider/clusterapi"
 	"github.com/capiam/capiam/pkg/render"
 )
@@ -49,7 +48,7 @@ func (m *Manager) upgradeManaged(ctx context.Context, c *managedCluster, o Upgra
 		if initialized, waiting := clusterapi.ControlPlaneInitialized(c.state); !initialized {
 			return "", fmt.Errorf("Cluster %s is still waiting for %s; carry on with: capiam create cluster -f FILE", c.key, waiting)
 		}
-		return m.describeContext(c), c.reachWorkload(ctx)
+		return fmt.Sprintf("%s, Cluster %s", c.mgmt.Context, c.key), c.reachWorkload(ctx)
 	}); err != nil {
 		return nil, err
 	}
@@ -78,10 +77,6 @@ func (m *Manager) upgradeManaged(ctx context.Context, c *managedCluster, o Upgra
 		return nil, err
 	}
 	return result, nil
-}
-
-func (m *Manager) describeContext(c *managedCluster) string {
-	return fmt.Sprintf("%s, Cluster %s", c.mgmt.Context, c.key)
 }
 
 // plan works out what is to be changed, and writes nothing.
@@ -151,32 +146,25 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 
 // planServer says what installing would change, and writes nothing.
 func (c *managedCluster) planServer(ctx context.Context) ([]string, error) {
-	live, err := c.installer.Live(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if err := c.render(ctx); err != nil {
 		return nil, err
-	}
-	var lines []string
-	if len(live.Leaf.CertPEM) > 0 {
-		if _, renewed, err := c.keys.CA.Keep(live.Leaf, pki.AuthenticatorLeaf()); err == nil && renewed {
-			lines = append(lines, "~ the authenticator's certificate is renewed, which restarts nothing")
-		}
 	}
 	release, err := c.release()
 	if err != nil {
 		return nil, err
 	}
-	if len(lines) > 0 {
+	var lines []string
+	shown := map[string]any{"cert": string(c.live.Leaf.CertPEM), "key": string(c.live.Leaf.KeyPEM)}
+	if shown["cert"] != "" && !reflect.DeepEqual(release.Values["tls"], shown) {
+		lines = append(lines, "~ the authenticator's certificate is renewed, which restarts nothing")
 		// Compared with the old certificate, what differs is something else.
 		release.Values = maps.Clone(release.Values)
-		release.Values["tls"] = map[string]any{"cert": string(live.Leaf.CertPEM), "key": string(live.Leaf.KeyPEM)}
+		release.Values["tls"] = shown
 	}
 	current, err := c.installer.ReleaseIsCurrent(ctx, release)
 	switch {
 	case err != nil || current:
-	case live.ClusterID == "":
+	case c.live.ClusterID == "":
 		lines = append(lines, "+ the authenticator, as Helm release kube-system/aws-iam-authenticator")
 	default:
 		lines = append(lines, "~ the authenticator's Helm release")
@@ -249,7 +237,7 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 	undo = nil
 	if len(plan.objects) > 0 {
 		if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
-			return c.enable(ctx, func() error { return nil })
+			return c.enable(ctx, nil)
 		}); err != nil {
 			return err
 		}
@@ -328,10 +316,7 @@ func (m *Manager) switchOff(ctx context.Context, c *managedCluster, o UpgradeOpt
 		if err := c.mgmt.DeleteSecrets(ctx, c.key); err != nil {
 			return "", err
 		}
-		if err := os.Remove(c.outputs.User()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", err
-		}
-		return strings.Join(removed, ", "), nil
+		return strings.Join(removed, ", "), removeFiles(c.outputs.Dir, []string{c.outputs.User()})
 	}); err != nil {
 		return nil, err
 	}

@@ -82,8 +82,8 @@ func (m *Management) Setup(ctx context.Context, s *State, webhook []byte) (Enabl
 }
 
 // SwitchOn has a live cluster's API servers ask the authenticator as webhook, a
-// kubeconfig, says. Before it changes anything, it asks allow. It reports whether
-// it changed something.
+// kubeconfig, says. Before it changes anything, it asks allow, if that is not nil.
+// It reports whether it changed something.
 func (m *Management) SwitchOn(ctx context.Context, s *State, webhook []byte, allow func() error) (bool, error) {
 	return m.edit(ctx, s, allow, func(u *unstructured.Unstructured, class *Class) (bool, error) {
 		return Enable(u, class, webhook)
