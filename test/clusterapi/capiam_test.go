@@ -21,6 +21,7 @@ import (
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/test/clusterapi/cloudinit"
 	"github.com/capiam/capiam/test/clusterapi/cluster"
+	"github.com/capiam/capiam/test/programs"
 )
 
 // What a control-plane machine has if its API server asks the authenticator.
@@ -114,7 +115,7 @@ func (k *capiam) command(ctx context.Context, args ...string) *exec.Cmd {
 	if k.workload != "" && args[0] != "delete" && args[1] != "kubeconfig" {
 		args = append(args, "--workload-kubeconfig", k.workload)
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(programs(k.t), "capiam"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(programs.Dir(k.t), "capiam"), args...)
 	cmd.Dir = k.dir
 	cmd.Env = []string{"HOME=" + k.dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}
 	return cmd

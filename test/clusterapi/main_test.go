@@ -28,17 +28,15 @@ import (
 	"github.com/capiam/capiam/test/clusterapi/cluster"
 	"github.com/capiam/capiam/test/clusterapi/management"
 	"github.com/capiam/capiam/test/isolate"
+	"github.com/capiam/capiam/test/programs"
 )
-
-// binEnv names the directory with the programs under test.
-const binEnv = "CAPIAM_BIN"
 
 // patience bounds everything that is waited for. It is far more than anything
 // takes, so that a busy machine fails no test.
 const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) {
-	if os.Getenv(binEnv) == "" {
+	if os.Getenv(programs.Env) == "" {
 		os.Exit(m.Run()) // every test says why it is skipped
 	}
 	code, isolated, why := isolate.Run()
@@ -83,7 +81,7 @@ type sharedManagement struct {
 // get returns the management cluster, started.
 func (s *sharedManagement) get(t *testing.T) *management.Management {
 	t.Helper()
-	bin := programs(t)
+	bin := programs.Dir(t)
 	s.once.Do(func() { s.start(bin) })
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -112,20 +110,6 @@ func (s *sharedManagement) stop() {
 			fmt.Println(err)
 		}
 	}
-}
-
-// programs returns the directory of the programs, absolute.
-func programs(t *testing.T) string {
-	t.Helper()
-	bin := os.Getenv(binEnv)
-	if bin == "" {
-		t.Skipf("%s does not say where the programs are: run by make test", binEnv)
-	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
 }
 
 // newCluster names a cluster in a namespace of the test's own, and takes it away

@@ -24,6 +24,7 @@ import (
 	"github.com/capiam/capiam/pkg/provider/clusterapi"
 	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/test/clusterapi/cluster"
+	"github.com/capiam/capiam/test/programs"
 )
 
 // creating are the options for making a cluster of the fixture.
@@ -133,7 +134,7 @@ func TestPreflightPermissions(t *testing.T) {
 	}
 
 	_, roles, _ := strings.Cut(denied.Remedy, "\n")
-	kubectl := exec.CommandContext(within(t), filepath.Join(programs(t), "kubectl"), "--kubeconfig", c.Management.Kubeconfig, "auth", "reconcile", "-f", "-")
+	kubectl := exec.CommandContext(within(t), filepath.Join(programs.Dir(t), "kubectl"), "--kubeconfig", c.Management.Kubeconfig, "auth", "reconcile", "-f", "-")
 	kubectl.Env = []string{"HOME=" + t.TempDir()}
 	kubectl.Stdin = strings.NewReader(roles)
 	if out, err := kubectl.CombinedOutput(); err != nil {

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/capiam/capiam/test/clusterapi/management"
+	"github.com/capiam/capiam/test/programs"
 )
 
 // A provider whose manager ends is an error with the end of its log, and nothing
 // is left running.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
-	bin := programs(t)
+	bin := programs.Dir(t)
 	dir := shortDir(t)
 	docker := management.Docker(bin, "/bin/sh", "-c", "echo no engine >&2; exit 3")
 	m, err := management.Start(within(t), management.Options{Dir: dir, Bin: bin, Infrastructure: docker})
@@ -38,7 +39,7 @@ func TestStartFails(t *testing.T) {
 // move their clusters to. Its data outlives it.
 func TestStartAgain(t *testing.T) {
 	t.Parallel()
-	bin := programs(t)
+	bin := programs.Dir(t)
 	o := management.Options{Dir: shortDir(t), Bin: bin, Infrastructure: management.Docker(bin)}
 	var kubeconfig [2][]byte
 	for i := range kubeconfig {

@@ -10,16 +10,11 @@ package faults_test
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 )
-
-// binEnv names the directory with the programs under test.
-const binEnv = "CAPIAM_BIN"
 
 // patience bounds everything that is waited for. It is far more than anything
 // takes, so that a busy machine fails no test.
@@ -30,25 +25,6 @@ const pollEvery = 20 * time.Millisecond
 
 // planesAtOnce is as many control planes as two cores carry.
 var planesAtOnce = semaphore.NewWeighted(2)
-
-// programs returns the directory of the programs under test.
-func programs(t *testing.T) string {
-	t.Helper()
-	bin := os.Getenv(binEnv)
-	if bin == "" {
-		t.Skipf("%s does not say where the programs are: run by make test", binEnv)
-	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, program := range []string{"capiam-local", "capiam-authenticator"} {
-		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
-			t.Fatalf("%s: run by make test, which builds what is needed", err)
-		}
-	}
-	return bin
-}
 
 // eventually waits until ok says so, and returns how long that took.
 func eventually(t *testing.T, what string, ok func(ctx context.Context) bool) time.Duration {

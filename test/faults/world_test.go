@@ -30,6 +30,7 @@ import (
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
 	"github.com/capiam/capiam/pkg/stssim"
+	"github.com/capiam/capiam/test/programs"
 )
 
 const region = "us-west-2"
@@ -93,7 +94,7 @@ func (w *world) step(name string, run func(t *testing.T)) {
 // no authenticator. Its backend is EKSConfigMap if none is named.
 func newPlane(t *testing.T, backends ...string) *world {
 	t.Helper()
-	w := &world{whole: t, t: t, bin: programs(t)}
+	w := &world{whole: t, t: t, bin: programs.Dir(t, "capiam-local", "capiam-authenticator")}
 	if len(backends) == 0 {
 		backends = []string{v1alpha1.BackendEKSConfigMap}
 	}

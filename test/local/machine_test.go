@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/capiam/capiam/pkg/provider/local"
+	"github.com/capiam/capiam/test/programs"
 )
 
 // clustersAtOnce is as many as two cores bring up without slowing each other
@@ -49,19 +50,7 @@ type machine struct {
 // subdirectory.
 func newMachine(t *testing.T, clusters int64, subdirectory ...string) *machine {
 	t.Helper()
-	bin := os.Getenv(binEnv)
-	if bin == "" {
-		t.Skipf("%s does not say where the programs are: run by make test", binEnv)
-	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, program := range []string{"capiam", "capiam-local", "capiam-authenticator", "kubectl", "aws-iam-authenticator"} {
-		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
-			t.Fatalf("%s: run by make test, which builds what is needed", err)
-		}
-	}
+	bin := programs.Dir(t, "capiam", "capiam-local", "capiam-authenticator", "kubectl", "aws-iam-authenticator")
 	dir := t.TempDir()
 	m := &machine{
 		t: t, bin: bin,

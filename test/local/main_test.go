@@ -13,13 +13,11 @@ import (
 	"testing"
 
 	"github.com/capiam/capiam/test/isolate"
+	"github.com/capiam/capiam/test/programs"
 )
 
-// binEnv names the directory with the programs under test.
-const binEnv = "CAPIAM_BIN"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(binEnv) == "" {
+	if os.Getenv(programs.Env) == "" {
 		os.Exit(m.Run()) // every test says why it is skipped
 	}
 	code, isolated, why := isolate.Run()
