@@ -76,6 +76,7 @@ configuration file, the port and the paths are the same.`,
 		newTokenCommand(g),
 		newVerifyCommand(g),
 		newInitCommand(g),
+		newBootstrapCommand(g),
 		newVersionCommand(g),
 	)
 	return cmd

@@ -20,6 +20,7 @@ import (
 func newServerCommand(g *globals) *cobra.Command {
 	s := config.Defaults()
 	drain := 10 * time.Second
+	untilReady := ""
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run the webhook",
@@ -48,7 +49,7 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			klog.LogToStderr(false)
 			klog.SetOutput(io.Discard)
 			server, err := authenticator.New(authenticator.Options{
-				Settings: s, Log: log, Instance: instance(), DrainTime: drain,
+				Settings: s, Log: log, Instance: instance(), DrainTime: drain, UntilReady: untilReady,
 			})
 			if err != nil {
 				return err
@@ -57,7 +58,16 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			// which would stay with this process for good.
 			s.Mounted = mapping.Mappings{}
 			debug.FreeOSMemory()
-			return server.Run(cmd.Context())
+			if err := server.Run(cmd.Context()); err != nil || untilReady == "" {
+				return err
+			}
+			// A program that ends is started again.
+			if cmd.Context().Err() == nil {
+				log.Info("handed over: nothing is left to do", "to", untilReady)
+			}
+			debug.FreeOSMemory()
+			<-cmd.Context().Done()
+			return nil
 		},
 	}
 	f := cmd.Flags()
@@ -78,6 +88,7 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 	f.DurationVar(&s.AWSAuthGracePeriod, "aws-auth-grace-period", s.AWSAuthGracePeriod, "how long the entries of a deleted or emptied aws-auth stay in force")
 	f.DurationVar(&s.TokenCacheTTL, "token-cache-ttl", s.TokenCacheTTL, "how long a verified token is remembered at most; 0 verifies each anew")
 	f.IntVar(&s.TokenCacheSize, "token-cache-size", s.TokenCacheSize, "how many verified tokens are remembered at most")
+	f.StringVar(&untilReady, "until-ready", "", "stand in for another server on the same port until its `URL` answers 200, then only wait for SIGTERM")
 	f.DurationVar(&drain, "drain-time", drain, "how long requests under way may take after SIGTERM")
 	return cmd
 }

@@ -70,8 +70,8 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok")
 }
 
-// readyz says whether logins can be judged: 200 if the certificate is good and
-// every backend has mappings in force, 503 if not. What is wrong with mappings
+// readyz says whether logins can be judged: 200 if the certificate is good, the
+// port open and every backend has mappings in force, 503 if not. What is wrong with mappings
 // that are in force is shown, but does not make the server unready: that would
 // mend nothing.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
@@ -93,6 +93,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 			detail += ": renew it soon"
 		}
 		line(true, "certificate", detail)
+	}
+	if !s.listening.Load() {
+		line(false, "webhook", "waits for mappings before it listens")
 	}
 	for _, st := range s.store.Status() {
 		detail := "in force"

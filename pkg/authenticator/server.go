@@ -6,12 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/capiam/capiam/pkg/authenticator/backend"
@@ -40,7 +41,12 @@ type Options struct {
 	// DrainTime bounds how long requests under way may take when the server
 	// stops; 10 seconds if zero.
 	DrainTime time.Duration
-	// Started is called once with the addresses listened on. It may be nil.
+	// UntilReady is the readyz of another server, which this one stands in for
+	// until that answers 200. The two share the webhook's port, and this one
+	// serves no health. Empty for a server in its own right.
+	UntilReady string
+	// Started is called once with the addresses listened on; health is nil for a
+	// server that stands in. It may be nil.
 	Started func(webhook, health net.Addr)
 	// Now is the clock that tokens are judged by; nil is the machine's.
 	Now func() time.Time
@@ -57,6 +63,8 @@ type Server struct {
 	sts     *stsclient.Client
 	jwt     *webidentity.Verifier
 	ec2     *ec2dns.Resolver
+	// listening says that the webhook's port is open.
+	listening atomic.Bool
 	// runs are what Run keeps going.
 	runs []func(ctx context.Context)
 }
@@ -188,28 +196,85 @@ func (s *Server) openCertificate() error {
 	return nil
 }
 
-// Run serves until ctx ends, then lets requests under way finish and returns
-// nil. It returns early if it cannot listen.
+// Run serves until ctx ends, or until the server it stands in for is ready, then
+// lets requests under way finish and returns nil. It returns early if it cannot
+// listen.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
 	set := &s.opts.Settings
-	webhookListener, err := listen(ctx, set.Address, set.Port)
-	if err != nil {
-		return fmt.Errorf("webhook: %w", err)
-	}
-	healthListener, err := listen(ctx, set.HealthAddress, set.HealthPort)
-	if err != nil {
-		return errors.Join(fmt.Errorf("health: %w", err), webhookListener.Close())
+	if s.opts.UntilReady != "" {
+		if !set.SharePort {
+			return errors.New("standing in for another server takes a shared port: set server.sharePort for both")
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = untilReady(ctx, s.opts.UntilReady)
+		defer cancel()
 	}
 	life, stop := context.WithCancel(ctx)
 	defer stop()
 	var owned sync.WaitGroup
 	defer owned.Wait()
+	// A server on its own says at once if its port is taken.
+	var webhookListener net.Listener
+	var err error
+	if !set.SharePort {
+		if webhookListener, err = s.listenWebhook(ctx); err != nil {
+			return err
+		}
+	}
+	failed := make(chan error, 2)
+	var servers []*http.Server
+	serve := func(server *http.Server, run func() error) {
+		servers = append(servers, server)
+		owned.Go(func() { failed <- run() })
+	}
+	var healthAddr net.Addr
+	if s.opts.UntilReady == "" {
+		healthListener, err := listen(ctx, net.ListenConfig{}, set.HealthAddress, set.HealthPort)
+		if err != nil {
+			err = fmt.Errorf("health: %w", err)
+			if webhookListener != nil {
+				err = errors.Join(err, webhookListener.Close())
+			}
+			return err
+		}
+		healthAddr = healthListener.Addr()
+		health := s.healthServer()
+		serve(health, func() error { return health.Serve(healthListener) })
+	}
 	for _, run := range s.runs {
 		owned.Go(func() { run(life) })
 	}
-	quiet := slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
-	webhook := &http.Server{
+	if webhookListener == nil {
+		webhookListener, err = s.listenWebhook(ctx)
+	}
+	if err == nil {
+		webhook := s.webhookServer()
+		serve(webhook, func() error { return webhook.ServeTLS(webhookListener, "", "") })
+		s.opts.Log.Info("serving", "webhook", webhookListener.Addr().String(), "health", fmt.Sprint(healthAddr),
+			"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
+		if s.opts.Started != nil {
+			s.opts.Started(webhookListener.Addr(), healthAddr)
+		}
+		select {
+		case err = <-failed:
+		case <-ctx.Done():
+			s.opts.Log.Info("stopping", "drain", s.opts.DrainTime)
+		}
+	}
+	if ctx.Err() != nil {
+		err = nil
+	}
+	s.shutdown(ctx, servers)
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// webhookServer is what the API server talks to.
+func (s *Server) webhookServer() *http.Server {
+	return &http.Server{
 		Handler:           s.webhookMux(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -217,55 +282,42 @@ func (s *Server) Run(ctx context.Context) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         newIdleConns(maxIdleConns).state,
-		ErrorLog:          quiet,
+		ErrorLog:          s.quietLog(),
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: s.cert.GetCertificate,
 			NextProtos:     []string{"h2", "http/1.1"},
 		},
 	}
-	health := &http.Server{
+}
+
+// healthServer is what the kubelet and those who gather metrics talk to.
+func (s *Server) healthServer() *http.Server {
+	return &http.Server{
 		Handler:           s.healthMux(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		ConnState:         newIdleConns(64).state,
-		ErrorLog:          quiet,
+		ErrorLog:          s.quietLog(),
 	}
-	failed := make(chan error, 2)
-	owned.Go(func() { failed <- webhook.ServeTLS(webhookListener, "", "") })
-	owned.Go(func() { failed <- health.Serve(healthListener) })
-	s.opts.Log.Info("serving", "webhook", webhookListener.Addr().String(), "health", healthListener.Addr().String(),
-		"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
-	if s.opts.Started != nil {
-		s.opts.Started(webhookListener.Addr(), healthListener.Addr())
-	}
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-		s.opts.Log.Info("stopping", "drain", s.opts.DrainTime)
-	}
+}
+
+func (s *Server) quietLog() *log.Logger {
+	return slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
+}
+
+// shutdown lets the requests of servers finish, those of the webhook first.
+func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTime)
 	defer cancel()
-	for _, srv := range []*http.Server{webhook, health} {
-		if shutdownErr := srv.Shutdown(drain); shutdownErr != nil {
-			s.opts.Log.Warn("requests cut off", "error", shutdownErr.Error())
+	for _, srv := range slices.Backward(servers) {
+		if err := srv.Shutdown(drain); err != nil {
+			s.opts.Log.Warn("requests cut off", "error", err.Error())
 			_ = srv.Close()
 		}
 	}
-	if err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-func listen(ctx context.Context, address string, port int) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w", err)
-	}
-	return l, nil
 }
 
 // addBackends prepares the backends in their order.

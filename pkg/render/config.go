@@ -30,6 +30,9 @@ func serverConfig(in Input) *config.File {
 		return f
 	}
 	f.Server.Region = s.AWSRegion
+	if sharesPort(in) {
+		f.Server.SharePort = new(true)
+	}
 	if !s.TakesPresigned() {
 		f.Server.Tokens = slices.Clone(s.Tokens)
 	}

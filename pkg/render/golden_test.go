@@ -144,6 +144,9 @@ func archive(t *testing.T, out *Output) *txtar.Archive {
 		{Name: "values.yaml", Data: values},
 		{Name: "objects.yaml", Data: objects},
 	}}
+	if out.StaticPod != nil {
+		a.Files = append(a.Files, txtar.File{Name: "static-pod.yaml", Data: out.StaticPod})
+	}
 	for _, f := range out.Files {
 		a.Files = append(a.Files, txtar.File{Name: f.Path, Data: f.Data})
 	}

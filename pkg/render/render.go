@@ -92,6 +92,10 @@ type Output struct {
 	CRDs []*unstructured.Unstructured
 	// Release holds the chart's objects.
 	Release []*unstructured.Unstructured
+	// StaticPod is the manifest of what stands in for the DaemonSet's pod on a
+	// control-plane node that is still joining, in YAML; nil where the
+	// authenticator cannot share its port.
+	StaticPod []byte
 	// Bundles is the cluster's Bundles object; nil without a Release.
 	Bundles *unstructured.Unstructured
 	// Mappings is the ConfigMap aws-auth or, if that backend is off, the
@@ -119,6 +123,11 @@ func Render(in Input) (*Output, error) {
 	}
 	if out.Release, err = Chart(chart, out.Values); err != nil {
 		return nil, err
+	}
+	if sharesPort(in) {
+		if out.StaticPod, err = staticPod(out.Release, serverConfig(in)); err != nil {
+			return nil, err
+		}
 	}
 	if slices.Contains(in.Spec.IAM.Spec.BackendMode, v1alpha1.BackendCRD) {
 		crd, err := manifests.CRD(manifests.IdentityMappingCRD)

@@ -32,6 +32,7 @@ type Store struct {
 	mu       sync.Mutex
 	backends []backendState
 	started  time.Time
+	loaded   chan struct{} // closed once nothing is waited for
 }
 
 // StoreOptions say what the store is for.
@@ -86,7 +87,7 @@ func NewStore(names []string, opts StoreOptions) *Store {
 	if opts.Metrics == nil {
 		opts.Metrics = metrics.New()
 	}
-	s := &Store{opts: opts, started: opts.Now()}
+	s := &Store{opts: opts, started: opts.Now(), loaded: make(chan struct{})}
 	for _, n := range names {
 		s.backends = append(s.backends, backendState{name: n})
 		opts.Metrics.Healthy(n, false)
@@ -112,6 +113,10 @@ func (s *Store) Lookup(p mapping.Principal) (*mapping.Match, error) {
 	}
 	return m, nil
 }
+
+// Loaded returns a channel that is closed once every backend has mappings in
+// force.
+func (s *Store) Loaded() <-chan struct{} { return s.loaded }
 
 // Len returns how many principals, permission sets and accounts are mapped.
 func (s *Store) Len() int { return s.state.Load().index.Len() }
@@ -188,7 +193,10 @@ func (s *Store) rebuildLocked(name string) []mapping.Finding {
 	}
 	var findings []mapping.Finding
 	st.index, findings = mapping.NewIndex(sources, mapping.IndexOptions{Partition: s.opts.Partition})
-	s.state.Store(st)
+	first := s.state.Swap(st)
+	if len(st.waiting) == 0 && (first == nil || len(first.waiting) > 0) {
+		close(s.loaded)
+	}
 	return slices.DeleteFunc(findings, func(f mapping.Finding) bool { return f.Source != name })
 }
 

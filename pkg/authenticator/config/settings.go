@@ -30,6 +30,7 @@ type Settings struct {
 	Master                 string
 	HealthAddress          string
 	HealthPort             int
+	SharePort              bool
 
 	BackendMode             []string
 	Mounted                 mapping.Mappings
@@ -132,6 +133,7 @@ func (s *Settings) Apply(f *File) {
 	set(&s.STSEndpoint, v.STSEndpoint)
 	set(&s.HealthAddress, v.HealthAddress)
 	set(&s.HealthPort, v.HealthPort)
+	setPtr(&s.SharePort, v.SharePort)
 	set(&s.SnapshotDir, v.SnapshotDir)
 	setPtr(&s.AWSAuthGracePeriod, v.AWSAuthGracePeriod)
 	setPtr(&s.TokenCacheTTL, v.TokenCacheTTL)
