@@ -22,6 +22,7 @@ import (
 	"github.com/capiam/capiam/pkg/kubeconfig"
 	"github.com/capiam/capiam/pkg/pki"
 	"github.com/capiam/capiam/pkg/provider"
+	"github.com/capiam/capiam/pkg/provider/clusterapi"
 	"github.com/capiam/capiam/pkg/release"
 	"github.com/capiam/capiam/pkg/render"
 	"github.com/capiam/capiam/pkg/spec"
@@ -39,9 +40,10 @@ const (
 	caKeyFile    = "pki/ca-key.pem"
 	leafCertFile = "pki/cert.pem"
 	leafKeyFile  = "pki/key.pem"
-	// clusterAPIFile is for the management cluster, all else for the cluster
-	// itself.
+	// clusterAPIFile and bootstrapFile are for the management cluster, all else
+	// for the cluster itself.
 	clusterAPIFile = "cluster-api.yaml"
+	bootstrapFile  = "cluster-api-bootstrap.yaml"
 )
 
 // Options say what to generate.
@@ -73,6 +75,8 @@ type Result struct {
 	// ClusterAPI holds the Cluster API objects that the spec brings, patched,
 	// with their comments; nil if it brings none.
 	ClusterAPI []byte
+	// bootstrap is the Secret they refer to, if they refer to one.
+	bootstrap []*unstructured.Unstructured
 	// Files are what Write writes.
 	Files []render.File
 }
@@ -127,7 +131,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.ClusterAPI, err = clusterAPI(o.Spec, ca); err != nil {
+	if r.ClusterAPI, r.bootstrap, err = clusterAPI(o.Spec, ca, r.Output.StaticPod); err != nil {
 		return nil, err
 	}
 	r.Files = slices.Clone(r.Output.Files)
@@ -168,23 +172,28 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r, nil
 }
 
-// clusterAPI patches the Cluster API objects that a spec brings.
-func clusterAPI(s *spec.Spec, ca *pki.CA) ([]byte, error) {
-	manifests, _, err := provider.Manifests(s, "")
+// clusterAPI patches the Cluster API objects that a spec brings. The objects
+// beside them are what those refer to.
+func clusterAPI(s *spec.Spec, ca *pki.CA, staticPod []byte) (text []byte, beside []*unstructured.Unstructured, err error) {
+	manifests, key, err := provider.Manifests(s, "")
 	if manifests == nil || err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if class, missing := manifests.ClassRef(); missing {
-		return nil, fmt.Errorf("the cluster is made from ClusterClass %s, which is not among the spec's objects: add it, or name its file in spec.files of the ClusterAPIDatacenterConfig", class.NamespacedName)
+		return nil, nil, fmt.Errorf("the cluster is made from ClusterClass %s, which is not among the spec's objects: add it, or name its file in spec.files of the ClusterAPIDatacenterConfig", class.NamespacedName)
 	}
-	webhook, err := kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, ca.CertPEM))
-	if err != nil {
-		return nil, err
+	wiring := clusterapi.Wiring{}
+	if wiring.Webhook, err = kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, ca.CertPEM)); err != nil {
+		return nil, nil, err
 	}
-	if _, err := manifests.Enable(webhook); err != nil {
-		return nil, err
+	if staticPod != nil {
+		wiring.BootstrapSecret = clusterapi.BootstrapSecretName(key.Name)
+		beside = append(beside, clusterapi.BootstrapSecret(key, staticPod))
 	}
-	return manifests.Encode(), nil
+	if _, err := manifests.Enable(wiring); err != nil {
+		return nil, nil, err
+	}
+	return manifests.Encode(), beside, nil
 }
 
 // part is a file of objects.
@@ -201,6 +210,7 @@ func (r *Result) parts() []part {
 	}
 	return []part{
 		{file: crdsFile, what: "definitions of the kinds that mappings are kept in", objects: r.CRDs},
+		{file: bootstrapFile, what: "the static pod that the control plane's machines get, for the management cluster", objects: r.bootstrap},
 		{file: releaseFile, what: "the authenticator", secret: true, objects: r.Release},
 		mappings,
 	}

@@ -171,8 +171,28 @@ func (c *managedCluster) webhookKubeconfig() ([]byte, error) {
 	return kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, c.keys.CA.CertPEM))
 }
 
+// wiring is what connects the API servers with the authenticator. It needs what
+// render has rendered.
+func (c *managedCluster) wiring() (clusterapi.Wiring, error) {
+	webhook, err := c.webhookKubeconfig()
+	w := clusterapi.Wiring{Webhook: webhook}
+	if c.rendered.StaticPod != nil {
+		w.BootstrapSecret = clusterapi.BootstrapSecretName(c.key.Name)
+	}
+	return w, err
+}
+
+// writeStaticPod keeps the static pod where joining machines get it from.
+func (c *managedCluster) writeStaticPod(ctx context.Context) error {
+	if c.rendered.StaticPod == nil {
+		return nil
+	}
+	return c.mgmt.WriteStaticPod(ctx, c.key, c.rendered.StaticPod)
+}
+
 // render renders everything the workload cluster gets, with the keys of
-// ensureKeys. A good certificate that is there is kept.
+// ensureKeys, and as much as there is to it before the cluster has an endpoint. A
+// good certificate that is there is kept.
 func (c *managedCluster) render(ctx context.Context) error {
 	manifest, err := c.m.release()
 	if err != nil {
@@ -182,9 +202,11 @@ func (c *managedCluster) render(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	endpoint, err := c.endpoint(ctx)
-	if err != nil {
-		return err
+	var endpoint render.Endpoint
+	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized {
+		if endpoint, err = c.endpoint(ctx); err != nil {
+			return err
+		}
 	}
 	in := render.Input{
 		Spec:      c.completeSpec(),
@@ -214,6 +236,9 @@ func (c *managedCluster) endpoint(ctx context.Context) (render.Endpoint, error) 
 // the authenticator goes through no proxy to its own cluster.
 func (c *managedCluster) completeSpec() *spec.Spec {
 	s := *c.spec
+	if c.state == nil {
+		return &s
+	}
 	cluster := *c.spec.Cluster
 	network := c.state.Cluster.Spec.ClusterNetwork
 	if len(cluster.Spec.ClusterNetwork.Pods.CIDRBlocks) == 0 {

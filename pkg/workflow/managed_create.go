@@ -95,6 +95,9 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		if err := c.render(ctx); err != nil {
 			return "", err
 		}
+		if err := c.writeStaticPod(ctx); err != nil {
+			return "", err
+		}
 		release, err := c.installRelease(ctx)
 		return releaseDetail(release), err
 	}); err != nil {
@@ -136,17 +139,20 @@ func (c *managedCluster) checkSetup(ctx context.Context) error {
 	if err := c.ensureKeys(ctx, true); err != nil {
 		return err
 	}
-	webhook, err := c.webhookKubeconfig()
+	if err := c.render(ctx); err != nil {
+		return err
+	}
+	wiring, err := c.wiring()
 	if err != nil {
 		return err
 	}
 	if c.manifests != nil {
-		if err := c.enableManifests(ctx, webhook); err != nil {
+		if err := c.enableManifests(ctx, wiring); err != nil {
 			return err
 		}
 		return c.checkReplacing(ctx)
 	}
-	setup, err := c.mgmt.Setup(ctx, c.state, webhook)
+	setup, err := c.mgmt.Setup(ctx, c.state, wiring.Webhook)
 	if err != nil || setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere {
 		return err
 	}
@@ -218,12 +224,19 @@ func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table
 // are applied, or else in those of the management cluster. Before it changes a
 // control plane that is there, it asks allow, if that is not nil.
 func (c *managedCluster) enable(ctx context.Context, allow func() error) (string, error) {
-	webhook, err := c.webhookKubeconfig()
+	if err := c.render(ctx); err != nil {
+		return "", err
+	}
+	wiring, err := c.wiring()
 	if err != nil {
 		return "", err
 	}
+	// Machines wait for a Secret that their files name, and is not there.
+	if err := c.writeStaticPod(ctx); err != nil {
+		return "", err
+	}
 	if c.manifests != nil {
-		if err := c.enableManifests(ctx, webhook); err != nil {
+		if err := c.enableManifests(ctx, wiring); err != nil {
 			return "", err
 		}
 		objects, err := c.objects()
@@ -236,7 +249,7 @@ func (c *managedCluster) enable(ctx context.Context, allow func() error) (string
 		c.state, err = c.mgmt.State(ctx, c.key)
 		return fmt.Sprintf("%d objects", len(objects)), err
 	}
-	changed, err := c.mgmt.SwitchOn(ctx, c.state, webhook, allow)
+	changed, err := c.mgmt.SwitchOn(ctx, c.state, wiring, allow)
 	if err != nil {
 		return "", err
 	}
@@ -248,7 +261,7 @@ func (c *managedCluster) enable(ctx context.Context, allow func() error) (string
 }
 
 // enableManifests patches the spec's objects.
-func (c *managedCluster) enableManifests(ctx context.Context, webhook []byte) error {
+func (c *managedCluster) enableManifests(ctx context.Context, w clusterapi.Wiring) error {
 	if ref, missing := c.manifests.ClassRef(); missing {
 		class, err := c.mgmt.Class(ctx, ref)
 		if err != nil {
@@ -256,7 +269,7 @@ func (c *managedCluster) enableManifests(ctx context.Context, webhook []byte) er
 		}
 		c.manifests.UseClass(class)
 	}
-	_, err := c.manifests.Enable(webhook)
+	_, err := c.manifests.Enable(w)
 	return err
 }
 

@@ -88,12 +88,15 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if err := c.ensureKeys(ctx, true); err != nil {
 		return nil, err
 	}
-	webhook, err := c.webhookKubeconfig()
+	if err := c.render(ctx); err != nil {
+		return nil, err
+	}
+	wiring, err := c.wiring()
 	if err != nil {
 		return nil, err
 	}
 	rolls := false
-	setup, err := c.mgmt.Setup(ctx, c.state, webhook)
+	setup, err := c.mgmt.Setup(ctx, c.state, wiring.Webhook)
 	switch {
 	case err != nil:
 		return nil, err
@@ -107,7 +110,7 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 		rolls = true
 	}
 	if c.manifests != nil {
-		if err := c.enableManifests(ctx, webhook); err != nil {
+		if err := c.enableManifests(ctx, wiring); err != nil {
 			return nil, err
 		}
 		objects, err := c.objects()
@@ -146,9 +149,6 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 
 // planServer says what installing would change, and writes nothing.
 func (c *managedCluster) planServer(ctx context.Context) ([]string, error) {
-	if err := c.render(ctx); err != nil {
-		return nil, err
-	}
 	release, err := c.release()
 	if err != nil {
 		return nil, err
@@ -198,6 +198,10 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 			return "", err
 		}
 		if err := c.render(ctx); err != nil {
+			return "", err
+		}
+		// The control plane's files may name it already.
+		if err := c.writeStaticPod(ctx); err != nil {
 			return "", err
 		}
 		release, err := c.installRelease(ctx)

@@ -81,12 +81,12 @@ func (m *Management) Setup(ctx context.Context, s *State, webhook []byte) (Enabl
 	return Inspect(u, class, webhook)
 }
 
-// SwitchOn has a live cluster's API servers ask the authenticator as webhook, a
-// kubeconfig, says. Before it changes anything, it asks allow, if that is not nil.
-// It reports whether it changed something.
-func (m *Management) SwitchOn(ctx context.Context, s *State, webhook []byte, allow func() error) (bool, error) {
+// SwitchOn has a live cluster's API servers ask the authenticator. Before it
+// changes anything, it asks allow, if that is not nil. It reports whether it
+// changed something.
+func (m *Management) SwitchOn(ctx context.Context, s *State, w Wiring, allow func() error) (bool, error) {
 	return m.edit(ctx, s, allow, func(u *unstructured.Unstructured, class *Class) (bool, error) {
-		return Enable(u, class, webhook)
+		return Enable(u, class, w)
 	})
 }
 

@@ -219,11 +219,11 @@ func (m *Manifests) Inspect(webhook []byte) (Enablement, error) {
 	return e, m.patched.locate(err)
 }
 
-// Enable patches the manifests so that API servers ask the authenticator as
-// webhook, a kubeconfig, says. It reports whether that changed anything.
-func (m *Manifests) Enable(webhook []byte) (bool, error) {
+// Enable patches the manifests so that API servers ask the authenticator. It
+// reports whether that changed anything.
+func (m *Manifests) Enable(w Wiring) (bool, error) {
 	return m.patched.edit(func(n *yaml.RNode, u *unstructured.Unstructured) (bool, error) {
-		return enable(n, u, m.class, webhook)
+		return enable(n, u, m.class, w)
 	})
 }
 

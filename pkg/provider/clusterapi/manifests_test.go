@@ -43,7 +43,7 @@ func TestManifests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			changed, err := m.Enable(webhook)
+			changed, err := m.Enable(wiring(webhook))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestManifests(t *testing.T) {
 			if e, err := m.Inspect(webhook); err != nil || e != Enabled && e != EnabledByEKSAnywhere {
 				t.Errorf("after Enable: %s, %v", e, err)
 			}
-			if changed, err := m.Enable(webhook); changed || err != nil {
+			if changed, err := m.Enable(wiring(webhook)); changed || err != nil {
 				t.Errorf("the second Enable: changed = %t, %v", changed, err)
 			}
 			again := readManifests(t, enabled)
@@ -254,7 +254,7 @@ func TestConflictLine(t *testing.T) {
 `)
 	const want = `cluster.yaml:27: KubeadmControlPlane/cp: spec.kubeadmConfigSpec.clusterConfiguration.apiServer.extraArgs[1].value: is "/etc/kubernetes/dex.yaml" already: `
 	webhook := webhookFor(t, "the CA")
-	if _, err := m.Enable(webhook); err == nil || !strings.HasPrefix(err.Error(), want) {
+	if _, err := m.Enable(wiring(webhook)); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("Enable: %v", err)
 	}
 	if _, err := m.Inspect(webhook); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -296,7 +296,7 @@ func TestEncode(t *testing.T) {
 				t.Errorf("-want +got\n%s", d)
 			}
 			webhook := webhookFor(t, "the CA")
-			if changed, err := m.Enable(webhook); !changed || err != nil {
+			if changed, err := m.Enable(wiring(webhook)); !changed || err != nil {
 				t.Fatalf("Enable: changed = %t, %v", changed, err)
 			}
 			again := readManifests(t, string(m.Encode()))
@@ -318,7 +318,7 @@ func TestCRLF(t *testing.T) {
 	text := strings.ReplaceAll(twoObjects, "\n", "\r\n")
 	m := readManifests(t, text)
 	webhook := webhookFor(t, "the CA")
-	if changed, err := m.Enable(webhook); !changed || err != nil {
+	if changed, err := m.Enable(wiring(webhook)); !changed || err != nil {
 		t.Fatalf("Enable: changed = %t, %v", changed, err)
 	}
 	enabled := string(m.Encode())
@@ -389,7 +389,7 @@ func FuzzManifests(f *testing.F) {
 		if err != nil {
 			return
 		}
-		changed, err := m.Enable(webhook)
+		changed, err := m.Enable(wiring(webhook))
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -403,7 +403,7 @@ func FuzzManifests(f *testing.F) {
 		if !reflect.DeepEqual(again.Objects(), m.Objects()) {
 			t.Fatalf("what was written is something else: %s", cmp.Diff(m.Objects(), again.Objects()))
 		}
-		if changed, err := m.Enable(webhook); changed || err != nil {
+		if changed, err := m.Enable(wiring(webhook)); changed || err != nil {
 			t.Fatalf("the second Enable: changed = %t, %v", changed, err)
 		}
 		if _, err := m.Disable(); err != nil {

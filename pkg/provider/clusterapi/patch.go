@@ -25,7 +25,25 @@ const (
 	hostFile        = hostDir + webhookFileName
 	fileOwner       = "root:root"
 	fileMode        = "0640"
+
+	// bootstrapFile is where the kubelet finds the static pod that answers the
+	// API server until the DaemonSet's pod does.
+	bootstrapFile = "/etc/kubernetes/manifests/aws-iam-authenticator-bootstrap.yaml"
+	bootstrapMode = "0600"
+	// BootstrapKey is where the Secret of a Wiring has the static pod.
+	BootstrapKey = "pod.yaml"
 )
+
+// Wiring is what connects API servers with the authenticator.
+type Wiring struct {
+	// Webhook is the kubeconfig by which an API server asks the authenticator.
+	Webhook []byte
+	// BootstrapSecret names a Secret in the control plane's namespace, whose
+	// BootstrapKey is the static pod that stands in for the DaemonSet's on
+	// machines that join; empty for none. It is by reference, so that another
+	// image replaces no machine.
+	BootstrapSecret string
+}
 
 // What EKS Anywhere sets besides: it gives the authenticator its certificate
 // through the node's disk, and the API server reads the CA from there.
@@ -89,12 +107,12 @@ func Inspect(u *unstructured.Unstructured, class *Class, webhook []byte) (Enable
 	return s.enablement(want), nil
 }
 
-// Enable makes the API servers of a cluster ask the authenticator as webhook, a
-// kubeconfig, says, and reports whether that changed the object. It adds what is
-// missing and touches nothing else; doing it again does nothing. Object and
-// class are as for Inspect.
-func Enable(u *unstructured.Unstructured, class *Class, webhook []byte) (bool, error) {
-	return editObject(u, func(n *yaml.RNode) (bool, error) { return enable(n, u, class, webhook) })
+// Enable makes the API servers of a cluster ask the authenticator, and reports
+// whether that changed the object. It adds what is missing and touches nothing
+// else; doing it again does nothing. A static pod alone that is missing, or
+// there, replaces no machine. Object and class are as for Inspect.
+func Enable(u *unstructured.Unstructured, class *Class, w Wiring) (bool, error) {
+	return editObject(u, func(n *yaml.RNode) (bool, error) { return enable(n, u, class, w) })
 }
 
 // Disable takes away what Enable or EKS Anywhere set, and reports whether that
@@ -133,8 +151,8 @@ func editObject(u *unstructured.Unstructured, edit func(*yaml.RNode) (bool, erro
 }
 
 // enable patches an object's YAML; u is the same object, decoded.
-func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook []byte) (bool, error) {
-	want, err := parseWebhook(webhook)
+func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, w Wiring) (bool, error) {
+	want, err := parseWebhook(w.Webhook)
 	if err != nil {
 		return false, fmt.Errorf("the API server's kubeconfig: %w", err)
 	}
@@ -146,7 +164,7 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook [
 		return false, nil
 	}
 	if u.GroupVersionKind().GroupKind() == clusterKind {
-		return true, enableTopology(n, u, s, webhook)
+		return true, enableTopology(n, u, class, s, w)
 	}
 	t, _ := targetOf(u)
 	p := newPatch(t)
@@ -156,7 +174,7 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook [
 	if !s.volume {
 		p.add(mapping("name", volumeName, "hostPath", hostDir, "mountPath", containerDir, "readOnly", true), "clusterConfiguration", "apiServer", "extraVolumes")
 	}
-	file := mapping("path", hostFile, "owner", fileOwner, "permissions", fileMode, "content", string(webhook))
+	file := mapping("path", hostFile, "owner", fileOwner, "permissions", fileMode, "content", string(w.Webhook))
 	switch {
 	case !s.file:
 		p.add(file, "files")
@@ -165,7 +183,20 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, webhook [
 			return false, err
 		}
 	}
+	if w.BootstrapSecret != "" && !s.bootstrap {
+		p.add(bootstrapEntry(w.BootstrapSecret), "files")
+	}
 	return true, p.apply(n)
+}
+
+// bootstrapEntry is the static pod among a machine's files.
+func bootstrapEntry(secret string) *yaml.RNode {
+	n := mapping("path", bootstrapFile, "owner", fileOwner, "permissions", bootstrapMode)
+	from := mapping()
+	from.YNode().Content = append(from.YNode().Content,
+		yaml.NewScalarRNode("secret").YNode(), mapping("name", secret, "key", BootstrapKey).YNode())
+	n.YNode().Content = append(n.YNode().Content, yaml.NewScalarRNode("contentFrom").YNode(), from.YNode())
+	return n
 }
 
 // disable takes away what enable or EKS Anywhere set; u is the same object,
@@ -213,7 +244,7 @@ func isOurVolume(v map[string]any) bool {
 
 func isOurFile(f map[string]any) bool {
 	p := cleaned(f["path"])
-	return p == hostFile || p == eksaCertFile || p == eksaKeyFile
+	return p == hostFile || p == bootstrapFile || p == eksaCertFile || p == eksaKeyFile
 }
 
 // sameBesides makes sure that a patch touched nothing but what it is for: it
@@ -231,7 +262,7 @@ func sameBesides(before, after *unstructured.Unstructured) error {
 func without(u *unstructured.Unstructured) *unstructured.Unstructured {
 	u = u.DeepCopy()
 	if u.GroupVersionKind().GroupKind() == clusterKind {
-		drop(u.Object, []string{"spec", "topology", "variables"}, func(v map[string]any) bool { return v["name"] == WebhookVariable })
+		drop(u.Object, []string{"spec", "topology", "variables"}, isOurVariable)
 		dropEmpty(u.Object, "spec", "topology", "variables")
 		return u
 	}

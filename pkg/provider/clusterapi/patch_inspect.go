@@ -44,6 +44,8 @@ func parseWebhook(data []byte) (webhookConfig, error) {
 // settings is what an object has of what capiam sets.
 type settings struct {
 	flag, volume, file bool
+	// bootstrap says that there is a static pod too.
+	bootstrap bool
 	// webhook is the kubeconfig, if there is one.
 	webhook webhookConfig
 	// Of EKS Anywhere's own: its volume and the file with the CA.
@@ -248,14 +250,20 @@ func cleaned(v any) string {
 	return path.Clean(s)
 }
 
-// files reads the kubeconfig among the files, and whether EKS Anywhere's CA is
-// there.
+// files reads the kubeconfig among the files, and whether the static pod and EKS
+// Anywhere's CA are there.
 func (r *reader) files(s *settings, fields []string) {
 	for i, f := range r.entries(fields, "path") {
 		at := fmt.Sprintf("%s[%d]", strings.Join(fields, "."), i)
 		switch cleaned(f["path"]) {
 		case eksaCertFile:
 			s.eksaCert = f["contentFrom"] != nil
+		case bootstrapFile:
+			if key, _, _ := unstructured.NestedString(f, "contentFrom", "secret", "key"); key != BootstrapKey {
+				r.fail(at, "is not from a Secret of capiam's: %s is where capiam puts its static pod; remove this file", bootstrapFile)
+				return
+			}
+			s.bootstrap = true
 		case hostFile:
 			for _, odd := range []string{"contentFrom", "encoding"} {
 				if v, ok := f[odd]; ok && v != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,7 +121,7 @@ func TestInspect(t *testing.T) {
 			before := u.DeepCopy()
 			webhook := webhookFor(t, "the CA")
 			got, err := Inspect(u, nil, webhook)
-			changed, enableErr := Enable(u, nil, webhook)
+			changed, enableErr := Enable(u, nil, wiring(webhook))
 			if tt.err != "" {
 				for _, err := range []error{err, enableErr} {
 					if err == nil || !strings.HasPrefix(err.Error(), tt.err) {
@@ -141,7 +142,7 @@ func TestInspect(t *testing.T) {
 			if got, err := Inspect(u, nil, webhook); got != Enabled || err != nil {
 				t.Errorf("after Enable: %s, %v", got, err)
 			}
-			if changed, err := Enable(u, nil, webhook); changed || err != nil {
+			if changed, err := Enable(u, nil, wiring(webhook)); changed || err != nil {
 				t.Errorf("the second Enable: changed = %t, %v", changed, err)
 			}
 		})
@@ -160,7 +161,7 @@ func TestNotAKubeadmControlPlane(t *testing.T) {
 	}
 	for _, webhook := range []string{"", "a: b", "{"} {
 		u := kcpWith(t, "v1beta2", "")
-		if _, err := Enable(u, nil, []byte(webhook)); err == nil || !strings.HasPrefix(err.Error(), "the API server's kubeconfig: ") {
+		if _, err := Enable(u, nil, Wiring{Webhook: []byte(webhook)}); err == nil || !strings.HasPrefix(err.Error(), "the API server's kubeconfig: ") {
 			t.Errorf("%q: %v", webhook, err)
 		}
 	}
@@ -218,7 +219,7 @@ func TestDisable(t *testing.T) {
 }
 
 // TestAnyControlPlane makes control planes up and checks that the patch adds
-// its three entries and changes nothing else, in the object and in text, that
+// its four entries and changes nothing else, in the object and in text, that
 // Cluster API's own types take the result, and that it can be taken back.
 func TestAnyControlPlane(t *testing.T) {
 	t.Parallel()
@@ -232,7 +233,7 @@ func TestAnyControlPlane(t *testing.T) {
 				strict(t, before)
 
 				after := before.DeepCopy()
-				if changed, err := Enable(after, nil, webhook); !changed || err != nil {
+				if changed, err := Enable(after, nil, wiring(webhook)); !changed || err != nil {
 					t.Fatalf("changed = %t, %v", changed, err)
 				}
 				strict(t, after)
@@ -251,7 +252,7 @@ func TestAnyControlPlane(t *testing.T) {
 					}
 				}
 				m := manifestsOf(t, text)
-				if changed, err := m.Enable(webhook); !changed || err != nil {
+				if changed, err := m.Enable(wiring(webhook)); !changed || err != nil {
 					t.Fatalf("the text: changed = %t, %v", changed, err)
 				}
 				if d := cmp.Diff(after.Object, m.patched.object.Object); d != "" {
@@ -328,6 +329,11 @@ func expected(u *unstructured.Unstructured, beta2 bool, webhook []byte) *unstruc
 	}
 	prepend(apiServer, "extraVolumes", map[string]any{"name": "authconfig", "hostPath": "/var/lib/kubeadm/aws-iam-authenticator/", "mountPath": "/etc/kubernetes/aws-iam-authenticator/", "readOnly": true})
 	prepend(config, "files", map[string]any{"path": "/var/lib/kubeadm/aws-iam-authenticator/kubeconfig.yaml", "owner": "root:root", "permissions": "0640", "content": string(webhook)})
+	files := config["files"].([]any)
+	config["files"] = slices.Insert(files, 1, any(map[string]any{
+		"path": "/etc/kubernetes/manifests/aws-iam-authenticator-bootstrap.yaml", "owner": "root:root", "permissions": "0600",
+		"contentFrom": map[string]any{"secret": map[string]any{"name": "edge-aws-iam-authenticator-bootstrap", "key": "pod.yaml"}},
+	}))
 	return u
 }
 
@@ -467,4 +473,9 @@ func (g generator) controlPlane() *unstructured.Unstructured {
 		"metadata":   map[string]any{"name": "cp", "annotations": annotations},
 		"spec":       map[string]any{"version": "v1.36.3", "replicas": g.Int64N(5), "kubeadmConfigSpec": config, "machineTemplate": infra},
 	}}
+}
+
+// wiring is the whole of what Enable can set.
+func wiring(webhook []byte) Wiring {
+	return Wiring{Webhook: webhook, BootstrapSecret: BootstrapSecretName("edge")}
 }

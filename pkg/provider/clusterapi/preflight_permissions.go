@@ -88,6 +88,7 @@ func needs(cluster types.NamespacedName, s *State, applied []schema.GroupResourc
 		}
 		add(namespace, "", "secrets", "", "create")
 	}
+	add(cluster.Namespace, "", "secrets", BootstrapSecretName(cluster.Name), "get", "update")
 	if len(missing) > 0 {
 		add("", "", "namespaces", "", "create")
 	}

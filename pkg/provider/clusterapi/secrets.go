@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -44,6 +45,9 @@ func CASecretName(cluster string) string { return cluster + "-aws-iam-authentica
 
 // KubeconfigSecretName is the name of the Secret with the users' kubeconfig.
 func KubeconfigSecretName(cluster string) string { return cluster + "-aws-iam-kubeconfig" }
+
+// BootstrapSecretName is the name of the Secret with the static pod.
+func BootstrapSecretName(cluster string) string { return cluster + "-aws-iam-authenticator-bootstrap" }
 
 // Keys are what a cluster's IAM authentication keeps for as long as it lives.
 type Keys struct {
@@ -239,7 +243,11 @@ func (m *Management) secret(ctx context.Context, cluster, name types.NamespacedN
 
 // ensureSecret makes a Secret hold the data, and more if somebody put it there.
 func (m *Management) ensureSecret(ctx context.Context, cluster types.NamespacedName, name string, data map[string][]byte, annotations map[string]string) error {
-	for _, namespace := range secretNamespaces(cluster) {
+	return m.ensureSecretIn(ctx, secretNamespaces(cluster), cluster, name, data, annotations)
+}
+
+func (m *Management) ensureSecretIn(ctx context.Context, namespaces []string, cluster types.NamespacedName, name string, data map[string][]byte, annotations map[string]string) error {
+	for _, namespace := range namespaces {
 		key := types.NamespacedName{Namespace: namespace, Name: name}
 		if err := m.ensureNamespace(ctx, namespace); err != nil {
 			return err
@@ -309,13 +317,34 @@ func (m *Management) WriteUserKubeconfig(ctx context.Context, cluster types.Name
 	return m.ensureSecret(ctx, cluster, KubeconfigSecretName(cluster.Name), map[string][]byte{kubeconfigKey: kubeconfig}, nil)
 }
 
-// DeleteSecrets removes what EnsureKeys and WriteUserKubeconfig have made, or
+// WriteStaticPod keeps the static pod that joining control-plane machines get. It
+// has to be there before the control plane's files name it, and only where the
+// control plane is.
+func (m *Management) WriteStaticPod(ctx context.Context, cluster types.NamespacedName, pod []byte) error {
+	return m.ensureSecretIn(ctx, []string{cluster.Namespace}, cluster, BootstrapSecretName(cluster.Name), map[string][]byte{BootstrapKey: pod}, nil)
+}
+
+// BootstrapSecret is the Secret that WriteStaticPod writes, for those who apply it
+// themselves. The pod is in stringData, to be read.
+func BootstrapSecret(cluster types.NamespacedName, pod []byte) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret",
+		"stringData": map[string]any{BootstrapKey: string(pod)},
+	}}
+	u.SetNamespace(cluster.Namespace)
+	u.SetName(BootstrapSecretName(cluster.Name))
+	u.SetLabels(map[string]string{clusterctlv1.ClusterctlMoveLabel: "true"})
+	u.SetAnnotations(map[string]string{ClusterAnnotation: cluster.String()})
+	return u
+}
+
+// DeleteSecrets removes what EnsureKeys and the functions that write have made, or
 // adopted.
 func (m *Management) DeleteSecrets(ctx context.Context, cluster types.NamespacedName) error {
 	var problems []error
 	// The CA comes last: as long as it is there, FindKeys knows that there is
 	// something to remove.
-	for _, name := range []string{KubeconfigSecretName(cluster.Name), CASecretName(cluster.Name)} {
+	for _, name := range []string{BootstrapSecretName(cluster.Name), KubeconfigSecretName(cluster.Name), CASecretName(cluster.Name)} {
 		for _, namespace := range secretNamespaces(cluster) {
 			s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: name})
 			if err == nil && s != nil {

@@ -15,6 +15,15 @@ import (
 // for each of its clusters.
 const WebhookVariable = "awsIAMAuthenticatorWebhookKubeconfig"
 
+// BootstrapVariable is the variable that takes the name of the Secret with the
+// static pod of a Wiring. A class may do without.
+const BootstrapVariable = "awsIAMAuthenticatorBootstrapSecret"
+
+// isOurVariable tells whether a variable is capiam's to set.
+func isOurVariable(v map[string]any) bool {
+	return v["name"] == WebhookVariable || v["name"] == BootstrapVariable
+}
+
 // Class is what Cluster API makes a managed topology from.
 type Class struct {
 	ClusterClass *unstructured.Unstructured
@@ -161,7 +170,7 @@ func inspectTopology(u *unstructured.Unstructured, class *Class) (settings, erro
 	}
 	r := reader{object: u}
 	for i, v := range r.entries([]string{"spec", "topology", "controlPlane", "variables", "overrides"}, "name") {
-		if v["name"] == WebhookVariable {
+		if isOurVariable(v) {
 			r.fail(fmt.Sprintf("spec.topology.controlPlane.variables.overrides[%d]", i), "overrides the variable that capiam sets for the whole cluster: remove it")
 		}
 	}
@@ -176,7 +185,7 @@ func inspectTopology(u *unstructured.Unstructured, class *Class) (settings, erro
 	if r.problem != nil {
 		return s, r.problem
 	}
-	if offered, err := class.offers(); offered || err != nil {
+	if offered, err := class.offers(WebhookVariable); offered || err != nil {
 		return s, err
 	}
 	// The class may do without a variable. What Cluster API made of it counts
@@ -195,33 +204,33 @@ func inspectTopology(u *unstructured.Unstructured, class *Class) (settings, erro
 
 var variablesPath = []string{"spec", "topology", "variables"}
 
-// offers tells whether the class has the variable and does something with it. A
+// offers tells whether the class has a variable and does something with it. A
 // variable that does nothing, or takes something else, gives an *ObjectError.
-func (c *Class) offers() (bool, error) {
+func (c *Class) offers(variable string) (bool, error) {
 	r := reader{object: c.ClusterClass}
 	for _, v := range r.entries([]string{"spec", "variables"}, "name") {
-		if v["name"] != WebhookVariable {
+		if v["name"] != variable {
 			continue
 		}
 		if t, _, _ := unstructured.NestedString(v, "schema", "openAPIV3Schema", "type"); t != "string" {
-			return false, c.missing(fmt.Sprintf("has the variable %s, but of type %q: it has to be a string", WebhookVariable, t))
+			return false, c.missing(fmt.Sprintf("has the variable %s, but of type %q: it has to be a string", variable, t))
 		}
-		if !c.uses() {
-			return false, c.missing("has the variable " + WebhookVariable + ", but no patch that uses it")
+		if !c.uses(variable) {
+			return false, c.missing("has the variable " + variable + ", but no patch that uses it")
 		}
 		return true, nil
 	}
 	// External patches bring variables of their own, which are in the status.
 	for _, v := range r.entries([]string{"status", "variables"}, "name") {
-		if v["name"] == WebhookVariable {
+		if v["name"] == variable {
 			return true, nil
 		}
 	}
 	return false, r.problem
 }
 
-// uses tells whether a patch of the class reads the variable, or may do.
-func (c *Class) uses() bool {
+// uses tells whether a patch of the class reads a variable, or may do.
+func (c *Class) uses(variable string) bool {
 	patches, _, _ := unstructured.NestedSlice(c.ClusterClass.Object, "spec", "patches")
 	for _, p := range patches {
 		patch, _ := p.(map[string]any)
@@ -234,9 +243,9 @@ func (c *Class) uses() bool {
 			jsonPatches, _, _ := unstructured.NestedSlice(definition, "jsonPatches")
 			for _, j := range jsonPatches {
 				op, _ := j.(map[string]any)
-				variable, _, _ := unstructured.NestedString(op, "valueFrom", "variable")
+				name, _, _ := unstructured.NestedString(op, "valueFrom", "variable")
 				template, _, _ := unstructured.NestedString(op, "valueFrom", "template")
-				if variable == WebhookVariable || strings.Contains(template, WebhookVariable) {
+				if name == variable || strings.Contains(template, variable) {
 					return true
 				}
 			}
@@ -257,25 +266,35 @@ func (c *Class) missing(what string) error {
 	return e
 }
 
-// enableTopology sets the variable.
-func enableTopology(n *yaml.RNode, u *unstructured.Unstructured, s settings, webhook []byte) error {
+// enableTopology sets the variables.
+func enableTopology(n *yaml.RNode, u *unstructured.Unstructured, class *Class, s settings, w Wiring) error {
 	if s.fixed != nil {
 		return &ObjectError{Object: label(u), Field: "spec.topology", Message: fmt.Sprintf("has its authenticator from %s, for another CA or address than this cluster's: let its ClusterClass offer the variable %s instead", label(s.fixed), WebhookVariable)}
 	}
 	p := newPatch(target{path: variablesPath[:2]})
-	p.add(mapping("name", WebhookVariable, "value", string(webhook)), variablesPath[2])
+	p.add(mapping("name", WebhookVariable, "value", string(w.Webhook)), variablesPath[2])
+	if w.BootstrapSecret != "" {
+		offered, err := class.offers(BootstrapVariable)
+		if err != nil {
+			return err
+		}
+		if offered {
+			p.add(mapping("name", BootstrapVariable, "value", w.BootstrapSecret), variablesPath[2])
+		}
+	}
 	return p.apply(n)
 }
 
-// disableTopology removes the variable.
+// disableTopology removes the variables.
 func disableTopology(n *yaml.RNode, u *unstructured.Unstructured, class *Class) (bool, error) {
 	r := reader{object: u}
+	p := newPatch(target{path: variablesPath[:2]})
 	for _, v := range r.entries(variablesPath, "name") {
-		if v["name"] != WebhookVariable {
-			continue
+		if isOurVariable(v) {
+			p.add(mapping("name", v["name"], "$patch", "delete"), variablesPath[2])
 		}
-		p := newPatch(target{path: variablesPath[:2]})
-		p.add(mapping("name", WebhookVariable, "$patch", "delete"), variablesPath[2])
+	}
+	if !p.empty() {
 		if err := p.apply(n); err != nil {
 			return false, err
 		}

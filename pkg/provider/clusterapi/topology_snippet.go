@@ -12,9 +12,9 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
-// Snippet is the variable and the patch that a ClusterClass needs so that
+// Snippet is the variables and the patches that a ClusterClass needs so that
 // capiam can switch IAM logins on for its clusters, as YAML below the class's
-// spec. The patch is made for the class's KubeadmControlPlaneTemplate: a JSON
+// spec. The patches are made for the class's KubeadmControlPlaneTemplate: a JSON
 // patch can neither create parents nor add to a list that may not be there, and
 // would replace one that is.
 func (c *Class) Snippet() ([]byte, error) {
@@ -22,14 +22,11 @@ func (c *Class) Snippet() ([]byte, error) {
 	if ref.GroupKind != kubeadmControlPlaneTemplate {
 		return nil, fmt.Errorf("its control plane is %s of %s, and capiam needs a KubeadmControlPlaneTemplate of %s", ref.Kind, ref.Group, kubeadmControlPlaneTemplate.Group)
 	}
-	t := c.ControlPlaneTemplate
 	version := ref.Version
-	if t != nil {
+	var present map[string]any // nil has everything
+	if t := c.ControlPlaneTemplate; t != nil {
 		version = t.GroupVersionKind().Version
-	}
-	ops, err := snippetOps(t, version != "v1beta1")
-	if err != nil {
-		return nil, err
+		present = t.DeepCopy().Object
 	}
 	var s struct {
 		Spec struct {
@@ -37,28 +34,45 @@ func (c *Class) Snippet() ([]byte, error) {
 			Patches   []clusterv1.ClusterClassPatch    `json:"patches"`
 		} `json:"spec"`
 	}
-	s.Spec.Variables = []clusterv1.ClusterClassVariable{{
-		Name:     WebhookVariable,
-		Required: new(false),
-		Schema: clusterv1.VariableSchema{OpenAPIV3Schema: clusterv1.JSONSchemaProps{
-			Type:        "string",
-			Description: "The kubeconfig by which API servers ask AWS IAM Authenticator. capiam sets it.",
-		}},
-	}}
-	s.Spec.Patches = []clusterv1.ClusterClassPatch{{
-		Name:      "awsIAMAuthenticator",
-		EnabledIf: "{{ if ." + WebhookVariable + " }}true{{ end }}",
-		Definitions: []clusterv1.PatchDefinition{{
-			Selector: clusterv1.PatchSelector{
-				APIVersion:     kubeadmControlPlaneTemplate.Group + "/" + version,
-				Kind:           kubeadmControlPlaneTemplate.Kind,
-				MatchResources: clusterv1.PatchSelectorMatch{ControlPlane: new(true)},
-			},
-			JSONPatches: ops,
-		}},
-	}}
+	for _, v := range snippetVariables(version != "v1beta1") {
+		s.Spec.Variables = append(s.Spec.Variables, clusterv1.ClusterClassVariable{
+			Name:     v.name,
+			Required: new(false),
+			Schema: clusterv1.VariableSchema{OpenAPIV3Schema: clusterv1.JSONSchemaProps{
+				Type:        "string",
+				Description: v.description,
+			}},
+		})
+		ops, err := v.ops(present)
+		if err != nil {
+			return nil, err
+		}
+		s.Spec.Patches = append(s.Spec.Patches, clusterv1.ClusterClassPatch{
+			Name:      v.patch,
+			EnabledIf: "{{ if ." + v.name + " }}true{{ end }}",
+			Definitions: []clusterv1.PatchDefinition{{
+				Selector: clusterv1.PatchSelector{
+					APIVersion:     kubeadmControlPlaneTemplate.Group + "/" + version,
+					Kind:           kubeadmControlPlaneTemplate.Kind,
+					MatchResources: clusterv1.PatchSelectorMatch{ControlPlane: new(true)},
+				},
+				JSONPatches: ops,
+			}},
+		})
+	}
 	return sigsyaml.Marshal(s)
 }
+
+// snippetVariable is a variable of the snippet, and what its patch adds.
+type snippetVariable struct {
+	name, description, patch string
+	additions                []addition
+}
+
+// value is the variable in a template.
+func (v snippetVariable) value() string { return templated(v.name) }
+
+func templated(name string) string { return "{{ ." + name + " | toJson }}" }
 
 // addition is something to add to a template: an element of a list, or a key of
 // a mapping.
@@ -69,28 +83,40 @@ type addition struct {
 	value any
 }
 
-// snippetOps makes the JSON patch for a template. If the template is nil, it
-// patches one that has every list: where one is missing, that fails, and the
-// opposite would replace what is there.
-func snippetOps(template *unstructured.Unstructured, list bool) ([]clusterv1.JSONPatch, error) {
+// snippetVariables are those of the snippet; list says that arguments are one.
+func snippetVariables(list bool) []snippetVariable {
 	root := []string{"spec", "template", "spec", "kubeadmConfigSpec"}
 	apiServer := slices.Concat(root, []string{"clusterConfiguration", "apiServer"})
-	const content = "{{ ." + WebhookVariable + " | toJson }}"
+	files := slices.Concat(root, []string{"files"})
 	arg := addition{path: slices.Concat(apiServer, []string{"extraArgs"}), key: WebhookFlag, value: WebhookFile}
 	if list {
 		arg.key, arg.value = "", map[string]any{"name": WebhookFlag, "value": WebhookFile}
 	}
-	additions := []addition{
-		arg,
-		{path: slices.Concat(apiServer, []string{"extraVolumes"}), value: map[string]any{"name": volumeName, "hostPath": hostDir, "mountPath": containerDir, "readOnly": true}},
-		{path: slices.Concat(root, []string{"files"}), value: map[string]any{"path": hostFile, "owner": fileOwner, "permissions": fileMode, "content": content}},
-	}
-	var present map[string]any // nil has everything
-	if template != nil {
-		present = template.DeepCopy().Object
-	}
-	var ops []clusterv1.JSONPatch
-	for _, a := range additions {
+	return []snippetVariable{{
+		name: WebhookVariable, patch: "awsIAMAuthenticator",
+		description: "The kubeconfig by which API servers ask AWS IAM Authenticator. capiam sets it.",
+		additions: []addition{
+			arg,
+			{path: slices.Concat(apiServer, []string{"extraVolumes"}), value: map[string]any{"name": volumeName, "hostPath": hostDir, "mountPath": containerDir, "readOnly": true}},
+			{path: files, value: map[string]any{"path": hostFile, "owner": fileOwner, "permissions": fileMode, "content": templated(WebhookVariable)}},
+		},
+	}, {
+		name: BootstrapVariable, patch: "awsIAMAuthenticatorBootstrap",
+		description: "The Secret with the static pod that answers API servers of joining machines. capiam sets it.",
+		additions: []addition{
+			{path: files, value: map[string]any{"path": bootstrapFile, "owner": fileOwner, "permissions": bootstrapMode, "contentFrom": map[string]any{
+				"secret": map[string]any{"name": templated(BootstrapVariable), "key": BootstrapKey},
+			}}},
+		},
+	}}
+}
+
+// ops makes the JSON patch for a template, and notes in it what is there then. If
+// the template is nil, it patches one that has every list: where one is missing,
+// that fails, and the opposite would replace what is there.
+func (v snippetVariable) ops(present map[string]any) ([]clusterv1.JSONPatch, error) {
+	ops := make([]clusterv1.JSONPatch, 0, len(v.additions))
+	for _, a := range v.additions {
 		path, value, err := a.place(present)
 		if err != nil {
 			return nil, err
@@ -100,8 +126,8 @@ func snippetOps(template *unstructured.Unstructured, list bool) ([]clusterv1.JSO
 		if err != nil {
 			return nil, err
 		}
-		if quoted := "'" + content + "'"; strings.Contains(string(text), quoted) {
-			op.ValueFrom = &clusterv1.JSONPatchValue{Template: strings.Replace(string(text), quoted, content, 1)}
+		if quoted := "'" + v.value() + "'"; strings.Contains(string(text), quoted) {
+			op.ValueFrom = &clusterv1.JSONPatchValue{Template: strings.Replace(string(text), quoted, v.value(), 1)}
 		} else {
 			raw, err := json.Marshal(value)
 			if err != nil {

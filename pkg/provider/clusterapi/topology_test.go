@@ -283,9 +283,9 @@ func TestTopologyVariable(t *testing.T) {
 					want    Enablement // by webhook
 				}{
 					{func() (bool, error) { return Disable(u, class) }, false, NotEnabled},
-					{func() (bool, error) { return Enable(u, class, other) }, true, EnabledOtherwise},
-					{func() (bool, error) { return Enable(u, class, webhook) }, true, Enabled},
-					{func() (bool, error) { return Enable(u, class, webhook) }, false, Enabled},
+					{func() (bool, error) { return Enable(u, class, wiring(other)) }, true, EnabledOtherwise},
+					{func() (bool, error) { return Enable(u, class, wiring(webhook)) }, true, Enabled},
+					{func() (bool, error) { return Enable(u, class, wiring(webhook)) }, false, Enabled},
 					{func() (bool, error) { return Disable(u, nil) }, true, NotEnabled},
 				} {
 					if changed, err := step.do(); err != nil || changed != step.changed {
@@ -329,7 +329,7 @@ func TestTopologyWithoutVariable(t *testing.T) {
 		t.Helper()
 		before := u.DeepCopy()
 		_, err := Inspect(u, class, webhook)
-		_, enableErr := Enable(u, class, webhook)
+		_, enableErr := Enable(u, class, wiring(webhook))
 		for _, err := range []error{err, enableErr} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got  %v\nwant %s", err, want)
@@ -387,7 +387,7 @@ func TestTopologyWithoutVariable(t *testing.T) {
 		if err := unstructured.SetNestedSlice(class.ClusterClass.Object, status, "status", "variables"); err != nil {
 			t.Fatal(err)
 		}
-		if changed, err := Enable(cluster(), class, webhook); !changed || err != nil {
+		if changed, err := Enable(cluster(), class, wiring(webhook)); !changed || err != nil {
 			t.Errorf("changed = %t, %v", changed, err)
 		}
 	})
@@ -416,10 +416,10 @@ func TestTopologyWithoutVariable(t *testing.T) {
 			if e, err := Inspect(u, class, webhook); err != nil || e != Enabled {
 				t.Errorf("%s, %v", e, err)
 			}
-			if changed, err := Enable(u, class, webhook); changed || err != nil {
+			if changed, err := Enable(u, class, wiring(webhook)); changed || err != nil {
 				t.Errorf("Enable: changed = %t, %v", changed, err)
 			}
-			if _, err := Enable(u, class, webhookFor(t, "another CA")); err == nil || !strings.Contains(err.Error(), "for another CA or address than this cluster's: let its ClusterClass offer the variable") {
+			if _, err := Enable(u, class, Wiring{Webhook: webhookFor(t, "another CA")}); err == nil || !strings.Contains(err.Error(), "for another CA or address than this cluster's: let its ClusterClass offer the variable") {
 				t.Errorf("Enable: %v", err)
 			}
 			if _, err := Disable(u, class); err == nil || !strings.Contains(err.Error(), "as all clusters of its ClusterClass metal: take it out there") {
@@ -449,12 +449,12 @@ func TestClassRef(t *testing.T) {
 	if c := m.ControlPlane(); c.Kind != "Cluster" || c.Version != "v1.36.3" || c.Replicas != 5 {
 		t.Errorf("%+v", c)
 	}
-	if _, err := m.Enable(webhookFor(t, "the CA")); err == nil || !strings.HasPrefix(err.Error(), `cluster.yaml:4: Cluster/edge: spec.topology: is made from the ClusterClass "metal"`) {
+	if _, err := m.Enable(Wiring{Webhook: webhookFor(t, "the CA")}); err == nil || !strings.HasPrefix(err.Error(), `cluster.yaml:4: Cluster/edge: spec.topology: is made from the ClusterClass "metal"`) {
 		t.Errorf("%v", err)
 	}
 	class, _ := withSnippet(t, classOf(t, "v1beta2", "  files: []\n"))
 	m.UseClass(class)
-	if changed, err := m.Enable(webhookFor(t, "the CA")); !changed || err != nil {
+	if changed, err := m.Enable(Wiring{Webhook: webhookFor(t, "the CA")}); !changed || err != nil {
 		t.Errorf("changed = %t, %v", changed, err)
 	}
 }

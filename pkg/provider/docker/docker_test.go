@@ -238,7 +238,7 @@ func TestEnable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if changed, err := m.Enable(webhook); !changed || err != nil {
+		if changed, err := m.Enable(clusterapi.Wiring{Webhook: webhook}); !changed || err != nil {
 			t.Fatalf("%s: changed = %t, %v", name, changed, err)
 		}
 		before, after := read(t, text), read(t, string(m.Encode()))
