@@ -211,9 +211,9 @@ func (s *Server) Run(ctx context.Context) error {
 		defer cancel()
 	}
 	life, stop := context.WithCancel(ctx)
-	defer stop()
 	var owned sync.WaitGroup
 	defer owned.Wait()
+	defer stop()
 	// A server on its own says at once if its port is taken.
 	var webhookListener net.Listener
 	var err error

@@ -54,6 +54,9 @@ type world struct {
 	kube    *kubefake.Server
 	dir     string
 
+	// untilReady makes start start a server that stands in for another.
+	untilReady string
+
 	server  *Server
 	log     *syncBuffer
 	webhook string
@@ -135,7 +138,7 @@ func (w *world) start(edit func(*config.Settings)) {
 	}
 	started := make(chan [2]net.Addr, 1)
 	server, err := New(Options{
-		Settings: s, Network: w.network, Instance: "test",
+		Settings: s, Network: w.network, Instance: "test", UntilReady: w.untilReady,
 		Log:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Started: func(webhook, health net.Addr) { started <- [2]net.Addr{webhook, health} },
 	})
@@ -147,7 +150,10 @@ func (w *world) start(edit func(*config.Settings)) {
 	go func() { w.done <- server.Run(ctx) }()
 	select {
 	case addrs := <-started:
-		w.webhook, w.health = "https://"+addrs[0].String(), "http://"+addrs[1].String()
+		w.webhook = "https://" + addrs[0].String()
+		if addrs[1] != nil {
+			w.health = "http://" + addrs[1].String()
+		}
 	case err := <-w.done:
 		w.t.Fatal(err)
 	}

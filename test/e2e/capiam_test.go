@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -144,17 +143,10 @@ func (w *work) whoami(ctx context.Context, profile string) (user string, groups 
 	return review.Status.UserInfo.Username, review.Status.UserInfo.Groups, nil
 }
 
-// mostGap is how long it may take on a slow machine until one is through again
-// while a control-plane machine joins.
-const mostGap = 30 * time.Second
-
 // probe logs in over and over as admin, until the returned function is called.
-//
-// While a control-plane machine joins, its API server answers before there is an
-// authenticator beside it: kubelet makes the Node through that very API server,
-// and only then can a DaemonSet have a pod there. joining says that this is the
-// case; those moments are measured, and have to be few.
-func (w *work) probe(t *testing.T, what string, joining bool) (stop func()) {
+// Logins that the endpoint loses are counted. None may be refused, a control-plane
+// machine that joins or not.
+func (w *work) probe(t *testing.T, what string) (stop func()) {
 	t.Helper()
 	admin, err := w.WorkloadConfig(within(t))
 	if err != nil {
@@ -167,14 +159,7 @@ func (w *work) probe(t *testing.T, what string, joining bool) (stop func()) {
 		t.Logf("logins, %s: %s", what, report)
 		measured.add("logins: "+what, report)
 		for _, failure := range report.Refused {
-			if joining {
-				t.Logf("login refused, or by a machine that is joining: %s", failure)
-				continue
-			}
 			t.Errorf("login refused: %s", failure)
-		}
-		if joining && report.Logins.Longest > mostGap {
-			t.Errorf("for %s nobody could log in, want at most %s", report.Logins.Longest, mostGap)
 		}
 		for _, failure := range report.Logins.Lost {
 			t.Logf("login lost: %s", failure)

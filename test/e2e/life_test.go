@@ -37,7 +37,7 @@ func TestLife(t *testing.T) {
 	machines := controlPlaneNames(t, w.Cluster)
 	pods := w.pods(t)
 	t.Run("mapping changed", func(t *testing.T) {
-		stop := w.probe(t, "while the mapping is changed", false)
+		stop := w.probe(t, "while the mapping is changed")
 		w.edit(t, "username: developer\n      groups:\n        - viewers", "username: dev\n      groups:\n        - viewers\n        - testers")
 		took(t, "change a mapping, to a login that shows it", func(ctx context.Context) error {
 			if err := w.upgrade(ctx); err != nil {
@@ -49,7 +49,7 @@ func TestLife(t *testing.T) {
 		w.checkLogins(t, "dev", "viewers", "testers")
 	})
 	t.Run("certificate renewed", func(t *testing.T) {
-		stop := w.probe(t, "while the certificate is renewed", false)
+		stop := w.probe(t, "while the certificate is renewed")
 		w.renew(t)
 		stop()
 	})
@@ -59,7 +59,7 @@ func TestLife(t *testing.T) {
 	w.checkSamePods(t, pods)
 
 	t.Run("rolled", func(t *testing.T) {
-		stop := w.probe(t, "while the only control-plane node is replaced", true)
+		stop := w.probe(t, "while the only control-plane node is replaced")
 		took(t, "one control-plane node: replace it", w.roll)
 		stop()
 		w.logStarts(t)
@@ -90,14 +90,14 @@ func TestThree(t *testing.T) {
 	w.checkLogins(t, "developer", "viewers")
 
 	t.Run("rolled", func(t *testing.T) {
-		stop := w.probe(t, "while three control-plane nodes are replaced", true)
+		stop := w.probe(t, "while three control-plane nodes are replaced")
 		took(t, "three control-plane nodes: replace them", w.roll)
 		stop()
 		w.checkDaemonSet(t, 3)
 	})
 	t.Run("one killed", func(t *testing.T) {
 		names := controlPlaneNames(t, w.Cluster)
-		stop := w.probe(t, "while one of three control-plane nodes is killed and replaced", true)
+		stop := w.probe(t, "while one of three control-plane nodes is killed and replaced")
 		took(t, "three control-plane nodes: kill one, to three again", func(ctx context.Context) error {
 			return w.replaceKilled(ctx, names[0])
 		})

@@ -1,0 +1,166 @@
+package authenticator
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/capiam/capiam/pkg/authenticator/config"
+)
+
+// TestHandOver has one server stand in for another on the same port. Somebody
+// logs in by new connections all the while, and every login works.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	standIn := newWorld(t)
+	standIn.awsAuth(map[string]string{"mapUsers": goodUsers})
+	// The readyz of the one that comes later, on a port that is not known yet.
+	var health atomic.Pointer[string]
+	readyz := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := health.Load()
+		if at == nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		resp, err := http.Get(*at + "/readyz")
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_ = resp.Body.Close()
+		w.WriteHeader(resp.StatusCode)
+	}))
+	t.Cleanup(readyz.Close)
+	standIn.untilReady = readyz.URL
+	shared := func(s *config.Settings) { s.SharePort, s.TokenCacheTTL = true, 0 }
+	standIn.start(shared)
+	if standIn.health != "" {
+		t.Error("the stand-in has a health port")
+	}
+	if a := standIn.review(standIn.presign(userARN, clusterID)); !a.Status.Authenticated {
+		t.Fatalf("the stand-in: %+v", a)
+	}
+
+	transport := standIn.http.Transport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true
+	client := &http.Client{Transport: transport}
+	token := standIn.presign(userARN, clusterID)
+	webhook := standIn.webhook
+	var logins sync.WaitGroup
+	var enough atomic.Bool
+	var tried atomic.Int64
+	for range 4 {
+		logins.Go(func() {
+			for !enough.Load() {
+				body := `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"` + token + `"}}`
+				resp, err := client.Post(webhook+"/authenticate", "application/json", strings.NewReader(body))
+				if errors.Is(err, syscall.ECONNRESET) {
+					continue // as the API server does (webhook.DefaultShouldRetry)
+				}
+				if err != nil {
+					t.Errorf("after %d logins: %v", tried.Load(), err)
+					return
+				}
+				text := make([]byte, 4096)
+				n, _ := resp.Body.Read(text)
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusOK || !strings.Contains(string(text[:n]), `"username":"alice"`) {
+					t.Errorf("after %d logins: %d %s", tried.Load(), resp.StatusCode, text[:n])
+					return
+				}
+				tried.Add(1)
+			}
+		})
+	}
+	more := func(what string) {
+		from := tried.Load()
+		standIn.eventually(what, func() bool { return tried.Load() >= from+20 || t.Failed() })
+	}
+	more("logins by the stand-in")
+
+	second := &world{
+		t: t, state: standIn.state, sts: standIn.sts, network: standIn.network, client: standIn.client,
+		kube: standIn.kube, dir: standIn.dir, log: &syncBuffer{},
+	}
+	second.start(func(s *config.Settings) { shared(s); s.Port = portOf(t, webhook) })
+	second.waitReady()
+	more("logins by both")
+	health.Store(&second.health)
+	if err := <-standIn.done; err != nil {
+		t.Error(err)
+	}
+	standIn.stop()
+	standIn.stop = nil
+	more("logins by the second")
+	enough.Store(true)
+	logins.Wait()
+
+	// The stand-in has nothing to do where the other is ready already.
+	late := *second
+	late.untilReady, late.log = readyz.URL, &syncBuffer{}
+	late.stop, late.done = nil, nil
+	server, err := New(Options{Settings: sharedSettings(t, &late, webhook), Network: late.network, UntilReady: readyz.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSharePortIsForBoth: a port that somebody has for himself is not shared, and
+// nobody stands in without sharing.
+func TestSharePortIsForBoth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(nil)
+	for _, tt := range []struct {
+		share bool
+		want  string
+	}{{true, "address already in use"}, {false, "set server.sharePort for both"}} {
+		s := sharedSettings(t, w, w.webhook)
+		s.SharePort = tt.share
+		server, err := New(Options{Settings: s, Network: w.network, UntilReady: "http://127.0.0.1:1/readyz"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("error %v, want %q", err, tt.want)
+		}
+	}
+}
+
+// sharedSettings are those of a world's server for another one on the same port.
+func sharedSettings(t *testing.T, w *world, webhook string) config.Settings {
+	s := config.Defaults()
+	s.ClusterID, s.Port, s.SharePort, s.KubeconfigPregenerated = clusterID, portOf(t, webhook), true, true
+	s.StateDir = filepath.Join(w.dir, "state")
+	s.Complete()
+	return s
+}
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, err := net.SplitHostPort(u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
