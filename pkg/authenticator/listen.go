@@ -16,17 +16,23 @@ const loadTime = 10 * time.Second
 // once it can judge logins: from then on some of them come here.
 func (s *Server) listenWebhook(ctx context.Context) (net.Listener, error) {
 	set := &s.opts.Settings
-	config := net.ListenConfig{}
 	if set.SharePort {
-		config.Control = sharePort
 		s.awaitLoaded(ctx)
 	}
-	l, err := listen(ctx, config, set.Address, set.Port)
+	l, err := listen(ctx, s.listenConfig(), set.Address, set.Port)
 	if err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	s.listening.Store(true)
 	return l, nil
+}
+
+// listenConfig is for both ports.
+func (s *Server) listenConfig() net.ListenConfig {
+	if s.opts.Settings.SharePort {
+		return net.ListenConfig{Control: sharePort}
+	}
+	return net.ListenConfig{}
 }
 
 // awaitLoaded waits until every backend has mappings in force, ctx ends or

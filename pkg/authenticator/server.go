@@ -230,7 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	var healthAddr net.Addr
 	if s.opts.UntilReady == "" {
-		healthListener, err := listen(ctx, net.ListenConfig{}, set.HealthAddress, set.HealthPort)
+		healthListener, err := listen(ctx, s.listenConfig(), set.HealthAddress, set.HealthPort)
 		if err != nil {
 			err = fmt.Errorf("health: %w", err)
 			if webhookListener != nil {

@@ -109,12 +109,14 @@ func (i *Installer) Readiness(ctx context.Context) (Readiness, bool, error) {
 	return r, false, nil
 }
 
+// rolledOut tells whether the current pod is ready on each node. Where two are on
+// one node, the status speaks of the older (its minReadySeconds are the
+// DaemonSet's business: they only say when the older one may go).
 func rolledOut(ds *appsv1.DaemonSet) bool {
 	s := ds.Status
 	return s.ObservedGeneration >= ds.Generation &&
 		s.UpdatedNumberScheduled >= s.DesiredNumberScheduled &&
-		s.NumberReady >= s.DesiredNumberScheduled &&
-		s.NumberUnavailable == 0
+		s.NumberReady >= s.DesiredNumberScheduled
 }
 
 // problem says why a pod is not ready; it is empty if it is.

@@ -30,6 +30,7 @@ const (
 	webhookFlag   = "authentication-token-webhook-config-file"
 	webhookInside = "/etc/kubernetes/aws-iam-authenticator/kubeconfig.yaml"
 	webhookFile   = "/var/lib/kubeadm/aws-iam-authenticator/kubeconfig.yaml"
+	bootstrapFile = "/etc/kubernetes/manifests/aws-iam-authenticator-bootstrap.yaml"
 )
 
 const specHead = `apiVersion: anywhere.eks.amazonaws.com/v1alpha1
@@ -92,6 +93,10 @@ func newCapiam(t *testing.T, c *cluster.Cluster) *capiam {
 func secretNames(c *cluster.Cluster) []string {
 	return []string{c.Name + "-aws-iam-authenticator-ca", c.Name + "-aws-iam-kubeconfig"}
 }
+
+// bootstrapName is the Secret with the static pod, which is in the Cluster's own
+// namespace alone.
+func bootstrapName(c *cluster.Cluster) string { return c.Name + "-aws-iam-authenticator-bootstrap" }
 
 // spec writes a spec, with IAM if there is a user name, and with the objects.
 func (k *capiam) spec(username string, objects []byte) string {
@@ -156,6 +161,13 @@ func wantAsking(t *testing.T, c *cluster.Cluster, machine string, data *cloudini
 		if !strings.Contains(file.Content, want) {
 			t.Errorf("machine %s: %s lacks %q", machine, webhookFile, want)
 		}
+	}
+	pod := data.File(bootstrapFile)
+	switch {
+	case pod == nil:
+		t.Errorf("machine %s has no %s", machine, bootstrapFile)
+	case pod.Owner != "root:root" || pod.Permissions != "0600" || !strings.Contains(pod.Content, "kind: Pod") || !strings.Contains(pod.Content, "--until-ready="):
+		t.Errorf("machine %s: %s is %s's with mode %s:\n%s", machine, bootstrapFile, pod.Owner, pod.Permissions, pod.Content)
 	}
 	documents := kubeadm(t, data)
 	configuration := documents["ClusterConfiguration"]
@@ -248,7 +260,7 @@ func TestCreate(t *testing.T) {
 func wantNoSecrets(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	for _, namespace := range []string{"eksa-system", c.Namespace} {
-		for _, name := range secretNames(c) {
+		for _, name := range append(secretNames(c), bootstrapName(c)) {
 			err := c.Management.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &corev1.Secret{})
 			if !apierrors.IsNotFound(err) {
 				t.Errorf("Secret %s/%s: %v, want none", namespace, name, err)

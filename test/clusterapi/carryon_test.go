@@ -144,6 +144,7 @@ func wantEndpoint(t *testing.T, c *cluster.Cluster, kubeconfig string) {
 type kept struct {
 	clusterID               string
 	cert, key, kubeconfigID string
+	staticPod               string
 }
 
 // secretsOf reads the Secrets beside a Cluster.
@@ -155,6 +156,10 @@ func secretsOf(t *testing.T, c *cluster.Cluster) kept {
 			t.Fatal(err)
 		}
 	}
+	var bootstrap corev1.Secret
+	if err := c.Management.Client.Get(t.Context(), ctrlclient.ObjectKey{Namespace: c.Namespace, Name: bootstrapName(c)}, &bootstrap); err != nil {
+		t.Fatal(err)
+	}
 	cfg, err := clientcmd.Load(secrets[1].Data["value"])
 	if err != nil {
 		t.Fatal(err)
@@ -162,6 +167,7 @@ func secretsOf(t *testing.T, c *cluster.Cluster) kept {
 	k := kept{
 		clusterID: secrets[0].Annotations["capiam.dev/cluster-id"],
 		cert:      string(secrets[0].Data["cert.pem"]), key: string(secrets[0].Data["key.pem"]),
+		staticPod: string(bootstrap.Data["pod.yaml"]),
 	}
 	for _, user := range cfg.AuthInfos {
 		k.kubeconfigID = strings.Join(user.Exec.Args, " ")

@@ -86,7 +86,7 @@ func snippetIn(t *testing.T, text string) map[string][]any {
 // controller has to look at the variable before clusters may use it.
 func addToClass(t *testing.T, c *cluster.Cluster, fields map[string][]any) {
 	t.Helper()
-	if len(fields["variables"]) != 1 || len(fields["patches"]) != 1 {
+	if len(fields["variables"]) != 2 || len(fields["patches"]) != 2 {
 		t.Fatalf("snippet: %v", fields)
 	}
 	patch, err := json.Marshal(map[string]any{"spec": fields})

@@ -65,8 +65,14 @@ func TestExisting(t *testing.T) {
 	if left, err := machine.Output(within(t), "grep", "-r", "-l", "aws-iam-authenticator", "/etc/kubernetes/manifests"); err == nil {
 		t.Errorf("the new machine has of the authenticator: %s", left)
 	}
-	if _, err := w.authenticatorPods(within(t)); err == nil {
-		t.Error("the authenticator has pods")
+	err = w.Management.Wait(within(t), func(ctx context.Context) error {
+		if pods, err := w.authenticatorPods(ctx); err == nil {
+			return fmt.Errorf("the authenticator has %d pods", len(pods))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	if _, err := os.Stat(users); err == nil {
 		t.Errorf("%s is left", users)

@@ -58,6 +58,19 @@ func TestLife(t *testing.T) {
 	}
 	w.checkSamePods(t, pods)
 
+	t.Run("authenticator replaced", func(t *testing.T) {
+		stop := w.probe(t, "while the authenticator is replaced")
+		w.edit(t, "  client:\n", "  tokenIssuers:\n    - issuerURL: https://11111111-2222-3333-4444-555555555555.tokens.sts.global.api.aws\n      accountID: \"111122223333\"\n  client:\n")
+		took(t, "change the authenticator's configuration, to a new pod alone", w.upgrade)
+		stop()
+		for node, pod := range w.pods(t) {
+			if pod.UID == pods[node].UID {
+				t.Errorf("node %s has the old pod", node)
+			}
+		}
+		w.checkLogins(t, "dev", "viewers", "testers")
+	})
+
 	t.Run("rolled", func(t *testing.T) {
 		stop := w.probe(t, "while the only control-plane node is replaced")
 		took(t, "one control-plane node: replace it", w.roll)

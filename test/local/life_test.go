@@ -83,6 +83,7 @@ func TestLife(t *testing.T) {
 		}
 	})
 	m.step("look", func(t *testing.T) { testLook(t, c) })
+	m.step("bootstrap", func(t *testing.T) { testBootstrap(t, c) })
 	m.step("a name that is taken", func(t *testing.T) {
 		before := c.all()
 		m.refused([]string{"create", "cluster", "-f", spec, "--output-dir", "elsewhere"}, "the cluster name is taken", c.dir)

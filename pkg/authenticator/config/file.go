@@ -69,9 +69,9 @@ type Server struct {
 	// are served without TLS; "127.0.0.1" and 21363 if unset.
 	HealthAddress string `yaml:"healthAddress,omitempty"`
 	HealthPort    int    `yaml:"healthPort,omitempty"`
-	// SharePort lets two servers of one user listen on the webhook's port, so
-	// that one can take over from the other without losing a login. A server
-	// that shares it listens once it can judge logins. Linux only.
+	// SharePort lets two servers of one user listen on the same ports, so that
+	// one can take over from the other without losing a login. A server that
+	// shares them listens for logins once it can judge them. Linux only.
 	SharePort *bool `yaml:"sharePort,omitempty"`
 	// SnapshotDir keeps the last good mappings over a restart; the state
 	// directory if empty.

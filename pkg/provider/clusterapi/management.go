@@ -120,7 +120,7 @@ func (m *Management) State(ctx context.Context, key types.NamespacedName) (*Stat
 		return nil, fmt.Errorf("Cluster %s: %w on the management cluster", key, ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read Cluster %s: %w", key, err)
+		return nil, fmt.Errorf("read Cluster %s: %w", key, m.explain(err))
 	}
 	ref := s.Cluster.Spec.ControlPlaneRef
 	if !ref.IsDefined() {
@@ -146,6 +146,14 @@ func (m *Management) State(ctx context.Context, key types.NamespacedName) (*Stat
 	}
 	s.Machines = machines.Items
 	return s, nil
+}
+
+// explain says what to do where the cluster that was named manages none.
+func (m *Management) explain(err error) error {
+	if !meta.IsNoMatchError(err) {
+		return err
+	}
+	return fmt.Errorf("%s serves no %s: install Cluster API 1.11 or later there (clusterctl init), or name the management cluster with --kubeconfig and --context", m.Context, clusterv1.GroupVersion)
 }
 
 // ApplyAll makes the objects be as they are given, by server-side apply. A field
@@ -219,7 +227,7 @@ func describe(u *unstructured.Unstructured) string {
 func (m *Management) Clusters(ctx context.Context, namespace string) ([]*State, error) {
 	var list clusterv1.ClusterList
 	if err := m.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return nil, fmt.Errorf("list Clusters: %w", err)
+		return nil, fmt.Errorf("list Clusters: %w", m.explain(err))
 	}
 	var states []*State
 	for _, c := range list.Items {
