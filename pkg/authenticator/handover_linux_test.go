@@ -117,25 +117,51 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestSharePortIsForBoth: a port that somebody has for himself is not shared, and
-// nobody stands in without sharing.
-func TestSharePortIsForBoth(t *testing.T) {
+// TestWaitsForThePort: one who has the ports for himself, as
+// aws-iam-authenticator does, is waited for. The new server takes them over when
+// the old one ends.
+func TestWaitsForThePort(t *testing.T) {
+	t.Parallel()
+	old := newWorld(t)
+	old.awsAuth(map[string]string{"mapUsers": goodUsers})
+	old.start(nil)
+	old.waitReady()
+	next := &world{
+		t: t, state: old.state, sts: old.sts, network: old.network, client: old.client,
+		kube: old.kube, dir: old.dir, log: &syncBuffer{},
+	}
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		next.start(func(s *config.Settings) {
+			s.SharePort, s.Port, s.HealthPort = true, portOf(t, old.webhook), portOf(t, old.health)
+		})
+	}()
+	old.eventually("the new one waits", func() bool { return strings.Contains(next.log.String(), "waiting") })
+	if a := old.review(old.presign(userARN, clusterID)); !a.Status.Authenticated {
+		t.Errorf("the old one: %+v", a)
+	}
+	old.shutdown()
+	<-started
+	next.waitReady()
+	if a := next.review(next.presign(userARN, clusterID)); !a.Status.Authenticated {
+		t.Errorf("the new one: %+v", a)
+	}
+}
+
+// TestStandInSharesItsPort: nobody stands in without.
+func TestStandInSharesItsPort(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start(nil)
-	for _, tt := range []struct {
-		share bool
-		want  string
-	}{{true, "address already in use"}, {false, "set server.sharePort for both"}} {
-		s := sharedSettings(t, w, w.webhook)
-		s.SharePort = tt.share
-		server, err := New(Options{Settings: s, Network: w.network, UntilReady: "http://127.0.0.1:1/readyz"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("error %v, want %q", err, tt.want)
-		}
+	s := sharedSettings(t, w, w.webhook)
+	s.SharePort = false
+	server, err := New(Options{Settings: s, Network: w.network, UntilReady: "http://127.0.0.1:1/readyz"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "set server.sharePort for both") {
+		t.Errorf("error %v", err)
 	}
 }
 

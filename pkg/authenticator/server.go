@@ -210,47 +210,42 @@ func (s *Server) Run(ctx context.Context) error {
 		ctx, cancel = untilReady(ctx, s.opts.UntilReady)
 		defer cancel()
 	}
-	life, stop := context.WithCancel(ctx)
-	var owned sync.WaitGroup
-	defer owned.Wait()
-	defer stop()
-	// A server on its own says at once if its port is taken.
-	var webhookListener net.Listener
+	// A server on its own says at once if a port is taken. One that shares waits
+	// for it, with all that a login needs ready.
+	var webhookListener, healthListener net.Listener
 	var err error
 	if !set.SharePort {
 		if webhookListener, err = s.listenWebhook(ctx); err != nil {
 			return err
 		}
-	}
-	failed := make(chan error, 2)
-	var servers []*http.Server
-	serve := func(server *http.Server, run func() error) {
-		servers = append(servers, server)
-		owned.Go(func() { failed <- run() })
-	}
-	var healthAddr net.Addr
-	if s.opts.UntilReady == "" {
-		healthListener, err := listen(ctx, s.listenConfig(), set.HealthAddress, set.HealthPort)
-		if err != nil {
-			err = fmt.Errorf("health: %w", err)
-			if webhookListener != nil {
-				err = errors.Join(err, webhookListener.Close())
-			}
-			return err
+		if healthListener, err = s.listenHealth(ctx); err != nil {
+			return errors.Join(err, webhookListener.Close())
 		}
-		healthAddr = healthListener.Addr()
-		health := s.healthServer()
-		serve(health, func() error { return health.Serve(healthListener) })
 	}
+	life, stop := context.WithCancel(ctx)
+	var owned sync.WaitGroup
+	defer owned.Wait()
+	defer stop()
 	for _, run := range s.runs {
 		owned.Go(func() { run(life) })
 	}
-	if webhookListener == nil {
+	failed := make(chan error, 2)
+	webhook, health := s.webhookServer(), s.healthServer()
+	var healthAddr net.Addr
+	if s.opts.UntilReady == "" {
+		if healthListener == nil {
+			healthListener, err = s.listenHealth(ctx)
+		}
+		if err == nil {
+			healthAddr = healthListener.Addr()
+			owned.Go(func() { failed <- health.Serve(healthListener) })
+		}
+	}
+	if webhookListener == nil && err == nil {
 		webhookListener, err = s.listenWebhook(ctx)
 	}
 	if err == nil {
-		webhook := s.webhookServer()
-		serve(webhook, func() error { return webhook.ServeTLS(webhookListener, "", "") })
+		owned.Go(func() { failed <- webhook.ServeTLS(webhookListener, "", "") })
 		s.opts.Log.Info("serving", "webhook", webhookListener.Addr().String(), "health", fmt.Sprint(healthAddr),
 			"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
 		if s.opts.Started != nil {
@@ -262,14 +257,11 @@ func (s *Server) Run(ctx context.Context) error {
 			s.opts.Log.Info("stopping", "drain", s.opts.DrainTime)
 		}
 	}
-	if ctx.Err() != nil {
-		err = nil
+	s.shutdown(ctx, webhook, health)
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
+		return nil // what else is wrong then, is so because it stops
 	}
-	s.shutdown(ctx, servers)
-	if err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // webhookServer is what the API server talks to.
@@ -308,11 +300,11 @@ func (s *Server) quietLog() *log.Logger {
 	return slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
 }
 
-// shutdown lets the requests of servers finish, those of the webhook first.
-func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
+// shutdown lets the requests of servers finish, one server after the other.
+func (s *Server) shutdown(ctx context.Context, servers ...*http.Server) {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTime)
 	defer cancel()
-	for _, srv := range slices.Backward(servers) {
+	for _, srv := range servers {
 		if err := srv.Shutdown(drain); err != nil {
 			s.opts.Log.Warn("requests cut off", "error", err.Error())
 			_ = srv.Close()
