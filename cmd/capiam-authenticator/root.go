@@ -77,6 +77,7 @@ configuration file, the port and the paths are the same.`,
 		newVerifyCommand(g),
 		newInitCommand(g),
 		newBootstrapCommand(g),
+		newReadyCommand(g),
 		newVersionCommand(g),
 	)
 	return cmd

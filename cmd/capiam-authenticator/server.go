@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/capiam/capiam/pkg/authenticator"
+	"github.com/capiam/capiam/pkg/authenticator/bootstrap"
 	"github.com/capiam/capiam/pkg/authenticator/config"
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/mapping"
@@ -49,7 +50,8 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			klog.LogToStderr(false)
 			klog.SetOutput(io.Discard)
 			server, err := authenticator.New(authenticator.Options{
-				Settings: s, Log: log, Instance: instance(), DrainTime: drain, UntilReady: untilReady,
+				Settings: s, Log: log, Instance: instance(), DrainTime: drain,
+				UntilReady: untilReady, StandInEnds: standInEnds(s.Kubeconfig),
 			})
 			if err != nil {
 				return err
@@ -63,7 +65,7 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			}
 			// A program that ends is started again.
 			if cmd.Context().Err() == nil {
-				log.Info("handed over: nothing is left to do", "to", untilReady)
+				log.Info("no longer standing in: nothing is left to do", "for", untilReady)
 			}
 			debug.FreeOSMemory()
 			<-cmd.Context().Done()
@@ -91,6 +93,17 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 	f.StringVar(&untilReady, "until-ready", "", "stand in for another server on the same port until its `URL` answers 200, then only wait for SIGTERM")
 	f.DurationVar(&drain, "drain-time", drain, "how long requests under way may take after SIGTERM")
 	return cmd
+}
+
+// standInEnds is when to stop standing in for another server: some time after
+// "bootstrap" has written the kubeconfig, however often this program was started
+// since.
+func standInEnds(kubeconfig string) time.Time {
+	info, err := os.Stat(kubeconfig)
+	if err != nil {
+		return time.Time{} // without one there is nothing to grow old
+	}
+	return info.ModTime().Add(bootstrap.StandInTime)
 }
 
 // instance names this server in events: the node, if the DaemonSet says it.

@@ -43,8 +43,8 @@ that are kept there stay, and the certificate until it should be renewed; so the
 same spec gives the same files. Files with a private key have mode 0600.
 
 If the spec brings Cluster API objects, they are written to cluster-api.yaml, patched
-and with their comments: they are for the management cluster, and not part of the
-stream.
+and with their comments, and the Secret that they refer to to cluster-api-bootstrap.yaml:
+they are for the management cluster, the Secret first, and not part of the stream.
 
 The users' kubeconfig needs --server and --certificate-authority.`,
 		Example: `  # Look at what a spec amounts to

@@ -1,7 +1,10 @@
 package authenticator
 
 import (
+	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,8 +16,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/capiam/capiam/pkg/authenticator/config"
+	"github.com/capiam/capiam/pkg/authenticator/servingcert"
+	"github.com/capiam/capiam/pkg/mapping"
 )
 
 // TestHandOver has one server stand in for another on the same port. Somebody
@@ -143,25 +149,84 @@ func TestWaitsForThePort(t *testing.T) {
 	}
 	old.shutdown()
 	<-started
-	next.waitReady()
 	if a := next.review(next.presign(userARN, clusterID)); !a.Status.Authenticated {
 		t.Errorf("the new one: %+v", a)
 	}
 }
 
-// TestStandInSharesItsPort: nobody stands in without.
-func TestStandInSharesItsPort(t *testing.T) {
+// TestStandInEnds: nobody stands in for one that shares no port, nor for ever.
+func TestStandInEnds(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.start(nil)
-	s := sharedSettings(t, w, w.webhook)
-	s.SharePort = false
-	server, err := New(Options{Settings: s, Network: w.network, UntilReady: "http://127.0.0.1:1/readyz"})
+	for name, edit := range map[string]func(*Options){
+		"no shared port": func(o *Options) { o.Settings.SharePort = false },
+		"the time is up": func(o *Options) { o.StandInEnds = time.Now().Add(50 * time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if err := servingcert.SelfSign(filepath.Join(w.dir, "state"), "localhost", "127.0.0.1", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			o := Options{Settings: sharedSettings(t, w, "https://127.0.0.1:0"), Network: w.network, UntilReady: "http://127.0.0.1:1/readyz"}
+			edit(&o)
+			server, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := server.Run(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestOwnReadiness: of two servers on one port, each says by its own socket how it
+// is itself.
+func TestOwnReadiness(t *testing.T) {
+	t.Parallel()
+	old := newWorld(t)
+	old.awsAuth(map[string]string{"mapUsers": goodUsers})
+	shared := func(s *config.Settings) { s.SharePort = true }
+	old.start(shared)
+	old.waitReady()
+
+	// This one's API server answers nothing, so it never loads, and leaves the
+	// port to the other.
+	settings := sharedSettings(t, old, old.webhook)
+	settings.BackendMode, settings.HealthPort = []string{mapping.BackendEKSConfigMap}, portOf(t, old.health)
+	settings.SnapshotDir = t.TempDir()
+	settings.Master, settings.HealthSocket = "http://127.0.0.1:1", filepath.Join(t.TempDir(), "s")
+	log := &syncBuffer{}
+	server, err := New(Options{Settings: settings, Network: old.network, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "set server.sharePort for both") {
-		t.Errorf("error %v", err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", settings.HealthSocket)
+		},
+	}}
+	old.eventually("its own answer", func() bool {
+		resp, err := client.Get("http://localhost/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), "[-]webhook does not listen yet")
+	})
+	for range 20 {
+		if a := old.review(old.presign(userARN, clusterID)); !a.Status.Authenticated {
+			t.Errorf("the other one: %+v", a)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

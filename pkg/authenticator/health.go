@@ -94,8 +94,11 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		}
 		line(true, "certificate", detail)
 	}
-	if !s.listening.Load() {
-		line(false, "webhook", "waits for mappings before it listens")
+	switch {
+	case s.takesOver():
+		line(true, "webhook", "takes the port over as soon as it is free")
+	case !s.listening.Load():
+		line(false, "webhook", "does not listen yet")
 	}
 	for _, st := range s.store.Status() {
 		detail := "in force"

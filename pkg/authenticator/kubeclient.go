@@ -3,6 +3,8 @@ package authenticator
 import (
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -24,8 +26,11 @@ const dialTimeout = 1200 * time.Millisecond
 // is, which costs more memory than all the rest of the server.
 type lazyClient struct {
 	settings *config.Settings
-	client   dynamic.Interface
-	events   *backend.Events
+	// direct goes through no proxy but the kubeconfig's own: a static pod is told
+	// no address of the API server that NO_PROXY could have.
+	direct bool
+	client dynamic.Interface
+	events *backend.Events
 }
 
 func (l *lazyClient) get() (dynamic.Interface, error) {
@@ -35,6 +40,9 @@ func (l *lazyClient) get() (dynamic.Interface, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags(l.settings.Master, l.settings.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("no way to the API server (give --kubeconfig, or run in a pod): %w", err)
+	}
+	if l.direct && cfg.Proxy == nil {
+		cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	}
 	cfg.UserAgent = "capiam-authenticator"
 	cfg.Timeout = 0 // a watch has none

@@ -42,9 +42,12 @@ type Options struct {
 	// stops; 10 seconds if zero.
 	DrainTime time.Duration
 	// UntilReady is the readyz of another server, which this one stands in for
-	// until that answers 200. The two share the webhook's port, and this one
-	// serves no health. Empty for a server in its own right.
-	UntilReady string
+	// until that answers 200, or until StandInEnds. The two share the webhook's
+	// port, and this one serves no health and keeps no snapshot. Where the
+	// settings share no port, it does nothing. Empty for a server in its own
+	// right.
+	UntilReady  string
+	StandInEnds time.Time
 	// Started is called once with the addresses listened on; health is nil for a
 	// server that stands in. It may be nil.
 	Started func(webhook, health net.Addr)
@@ -63,8 +66,10 @@ type Server struct {
 	sts     *stsclient.Client
 	jwt     *webidentity.Verifier
 	ec2     *ec2dns.Resolver
-	// listening says that the webhook's port is open.
+	// listening says that the webhook's port is open, waiting since when, in
+	// nanoseconds of time.Time's Unix clock, one that somebody has is waited for.
 	listening atomic.Bool
+	waiting   atomic.Int64
 	// runs are what Run keeps going.
 	runs []func(ctx context.Context)
 }
@@ -80,6 +85,10 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.DrainTime == 0 {
 		opts.DrainTime = 10 * time.Second
+	}
+	if opts.UntilReady != "" {
+		// Nobody would notice that it is of yesterday.
+		opts.Settings.SnapshotDir = ""
 	}
 	set := &opts.Settings
 	s := &Server{opts: opts, metrics: metrics.New()}
@@ -204,24 +213,22 @@ func (s *Server) Run(ctx context.Context) error {
 	set := &s.opts.Settings
 	if s.opts.UntilReady != "" {
 		if !set.SharePort {
-			return errors.New("standing in for another server takes a shared port: set server.sharePort for both")
+			s.opts.Log.Warn("the other server shares no port (server.sharePort), so nobody can stand in for it")
+			return nil
 		}
 		var cancel context.CancelFunc
-		ctx, cancel = untilReady(ctx, s.opts.UntilReady)
+		ctx, cancel = s.standIn(ctx)
 		defer cancel()
-	}
-	// A server on its own says at once if a port is taken. One that shares waits
-	// for it, with all that a login needs ready.
-	var webhookListener, healthListener net.Listener
-	var err error
-	if !set.SharePort {
-		if webhookListener, err = s.listenWebhook(ctx); err != nil {
-			return err
-		}
-		if healthListener, err = s.listenHealth(ctx); err != nil {
-			return errors.Join(err, webhookListener.Close())
+		if ctx.Err() != nil {
+			return nil
 		}
 	}
+	listeners, err := s.openListeners(ctx)
+	if err != nil {
+		return err
+	}
+	webhook, health := s.webhookServer(), s.healthServer()
+	failed := make(chan error, 3)
 	life, stop := context.WithCancel(ctx)
 	var owned sync.WaitGroup
 	defer owned.Wait()
@@ -229,39 +236,56 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, run := range s.runs {
 		owned.Go(func() { run(life) })
 	}
-	failed := make(chan error, 2)
-	webhook, health := s.webhookServer(), s.healthServer()
-	var healthAddr net.Addr
-	if s.opts.UntilReady == "" {
-		if healthListener == nil {
-			healthListener, err = s.listenHealth(ctx)
-		}
-		if err == nil {
-			healthAddr = healthListener.Addr()
-			owned.Go(func() { failed <- health.Serve(healthListener) })
-		}
+	if listeners.socket != nil {
+		owned.Go(func() { failed <- health.Serve(listeners.socket) })
 	}
-	if webhookListener == nil && err == nil {
-		webhookListener, err = s.listenWebhook(ctx)
+	if s.opts.UntilReady == "" {
+		owned.Go(func() {
+			l, err := listeners.health, error(nil)
+			if l == nil {
+				l, err = s.listen(life, set.HealthAddress, set.HealthPort)
+			}
+			if err == nil {
+				err = health.Serve(l)
+			}
+			failed <- err
+		})
+	}
+	if listeners.webhook == nil {
+		listeners.webhook, err = s.listenWebhook(ctx)
 	}
 	if err == nil {
-		owned.Go(func() { failed <- webhook.ServeTLS(webhookListener, "", "") })
-		s.opts.Log.Info("serving", "webhook", webhookListener.Addr().String(), "health", fmt.Sprint(healthAddr),
-			"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
-		if s.opts.Started != nil {
-			s.opts.Started(webhookListener.Addr(), healthAddr)
-		}
+		owned.Go(func() { failed <- webhook.ServeTLS(listeners.webhook, "", "") })
+		s.started(listeners.webhook, listeners.health)
 		select {
 		case err = <-failed:
 		case <-ctx.Done():
 			s.opts.Log.Info("stopping", "drain", s.opts.DrainTime)
 		}
 	}
+	stop()
 	s.shutdown(ctx, webhook, health)
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		return nil // what else is wrong then, is so because it stops
 	}
 	return err
+}
+
+// started tells where logins are judged. A health port that is waited for is not
+// known yet.
+func (s *Server) started(webhook, health net.Listener) {
+	set := &s.opts.Settings
+	var healthAddr net.Addr
+	healthText := "not yet"
+	if health != nil {
+		healthAddr = health.Addr()
+		healthText = healthAddr.String()
+	}
+	s.opts.Log.Info("serving", "webhook", webhook.Addr().String(), "health", healthText,
+		"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
+	if s.opts.Started != nil {
+		s.opts.Started(webhook.Addr(), healthAddr)
+	}
 }
 
 // webhookServer is what the API server talks to.
@@ -315,7 +339,7 @@ func (s *Server) shutdown(ctx context.Context, servers ...*http.Server) {
 // addBackends prepares the backends in their order.
 func (s *Server) addBackends() error {
 	set := &s.opts.Settings
-	client := lazyClient{settings: set}
+	client := lazyClient{settings: set, direct: s.opts.UntilReady != ""}
 	only := len(set.BackendMode) == 1
 	for _, name := range set.BackendMode {
 		switch name {

@@ -103,7 +103,7 @@ func (r *Result) removeStale(dir string) ([]Change, error) {
 	for _, f := range r.Files {
 		current[f.Path] = true
 	}
-	for _, name := range []string{clusterAPIFile, crdsFile, awsAuthFile, identityFile} {
+	for _, name := range []string{clusterAPIFile, bootstrapFile, crdsFile, awsAuthFile, identityFile} {
 		if current[name] {
 			continue
 		}

@@ -172,14 +172,26 @@ func (c *managedCluster) webhookKubeconfig() ([]byte, error) {
 }
 
 // wiring is what connects the API servers with the authenticator. It needs what
-// render has rendered.
-func (c *managedCluster) wiring() (clusterapi.Wiring, error) {
+// render has rendered. Control planes that ask the authenticator already keep or
+// lack their static pod: that alone is not worth new machines.
+func (c *managedCluster) wiring(ctx context.Context) (clusterapi.Wiring, error) {
 	webhook, err := c.webhookKubeconfig()
+	if err != nil {
+		return clusterapi.Wiring{}, err
+	}
 	w := clusterapi.Wiring{Webhook: webhook}
-	if c.rendered.StaticPod != nil {
+	wanted := c.rendered.StaticPod != nil
+	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized {
+		setup, has, err := c.mgmt.SetupOf(ctx, c.state, webhook)
+		if err == nil && (setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere) {
+			wanted = has
+		}
+		// What is wrong with the live object, the change of it says.
+	}
+	if wanted {
 		w.BootstrapSecret = clusterapi.BootstrapSecretName(c.key.Name)
 	}
-	return w, err
+	return w, nil
 }
 
 // writeStaticPod keeps the static pod where joining machines get it from.

@@ -51,6 +51,9 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 			if err := c.reachWorkload(ctx); err != nil {
 				return "", err
 			}
+			if err := c.checkBackends(ctx); err != nil {
+				return "", err
+			}
 		}
 		begun = true
 		if err := c.ensureKeys(ctx, false); err != nil {
@@ -142,7 +145,7 @@ func (c *managedCluster) checkSetup(ctx context.Context) error {
 	if err := c.render(ctx); err != nil {
 		return err
 	}
-	wiring, err := c.wiring()
+	wiring, err := c.wiring(ctx)
 	if err != nil {
 		return err
 	}
@@ -227,7 +230,7 @@ func (c *managedCluster) enable(ctx context.Context, allow func() error) (string
 	if err := c.render(ctx); err != nil {
 		return "", err
 	}
-	wiring, err := c.wiring()
+	wiring, err := c.wiring(ctx)
 	if err != nil {
 		return "", err
 	}

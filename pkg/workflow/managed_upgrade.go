@@ -91,7 +91,7 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if err := c.render(ctx); err != nil {
 		return nil, err
 	}
-	wiring, err := c.wiring()
+	wiring, err := c.wiring(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -200,10 +200,6 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 		if err := c.render(ctx); err != nil {
 			return "", err
 		}
-		// The control plane's files may name it already.
-		if err := c.writeStaticPod(ctx); err != nil {
-			return "", err
-		}
 		release, err := c.installRelease(ctx)
 		if err == nil && release.Action == install.Upgraded && plan.switchedOn {
 			undo = func(ctx context.Context) error {
@@ -219,6 +215,11 @@ func (c *managedCluster) applyUpgrade(ctx context.Context, plan *managedPlan, o 
 		if err := step(ctx, "Wait for the authenticator", c.waitAuthenticator); err != nil {
 			return err
 		}
+	}
+	// From here on the release is not put back, and machines that join may go by
+	// it.
+	if err := c.writeStaticPod(ctx); err != nil {
+		return err
 	}
 	undo = nil
 	after := plan.mappings.after

@@ -37,9 +37,13 @@ const (
 	KubeconfigFile = "kubeconfig.yaml"
 	tokenFile      = "token"
 
-	// TokenLife is how long the token is good for. The pod that it serves
-	// instead of is there in seconds, or somebody has to look after the node.
-	TokenLife = 24 * time.Hour
+	// StandInTime is how long a server may stand in with what was fetched. The
+	// pod that it stands in for is there in seconds, or somebody has to look
+	// after the node, and what was fetched grows old.
+	StandInTime = time.Hour
+	// TokenLife is how long the token is good for: all the while, mappings are
+	// followed.
+	TokenLife = 2 * StandInTime
 
 	// readable is the mode of what is written: the directories belong to the
 	// server's group, which the server reads them as.

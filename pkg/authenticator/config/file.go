@@ -69,6 +69,9 @@ type Server struct {
 	// are served without TLS; "127.0.0.1" and 21363 if unset.
 	HealthAddress string `yaml:"healthAddress,omitempty"`
 	HealthPort    int    `yaml:"healthPort,omitempty"`
+	// HealthSocket is the path of a unix socket where the same is served, so that
+	// a server can be asked itself while two share the port; none if unset.
+	HealthSocket string `yaml:"healthSocket,omitempty"`
 	// SharePort lets two servers of one user listen on the same ports, so that
 	// one can take over from the other without losing a login. A server that
 	// shares them listens for logins once it can judge them. Linux only.

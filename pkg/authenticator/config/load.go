@@ -179,6 +179,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		"stsendpoint":        {"stsEndpoint", d.text(&s.STSEndpoint)},
 		"healthaddress":      {"healthAddress", d.text(&s.HealthAddress)},
 		"healthport":         {"healthPort", d.integer(&s.HealthPort)},
+		"healthsocket":       {"healthSocket", d.text(&s.HealthSocket)},
 		"shareport":          {"sharePort", d.boolean(&s.SharePort)},
 		"snapshotdir":        {"snapshotDir", d.text(&s.SnapshotDir)},
 		"awsauthgraceperiod": {"awsAuthGracePeriod", d.duration(&s.AWSAuthGracePeriod)},

@@ -30,6 +30,7 @@ type Settings struct {
 	Master                 string
 	HealthAddress          string
 	HealthPort             int
+	HealthSocket           string
 	SharePort              bool
 
 	BackendMode             []string
@@ -133,6 +134,7 @@ func (s *Settings) Apply(f *File) {
 	set(&s.STSEndpoint, v.STSEndpoint)
 	set(&s.HealthAddress, v.HealthAddress)
 	set(&s.HealthPort, v.HealthPort)
+	set(&s.HealthSocket, v.HealthSocket)
 	setPtr(&s.SharePort, v.SharePort)
 	set(&s.SnapshotDir, v.SnapshotDir)
 	setPtr(&s.AWSAuthGracePeriod, v.AWSAuthGracePeriod)

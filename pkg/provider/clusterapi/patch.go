@@ -96,15 +96,21 @@ func (e Enablement) String() string {
 // class; class is nil otherwise. A setting that is somebody else's gives a
 // *ObjectError.
 func Inspect(u *unstructured.Unstructured, class *Class, webhook []byte) (Enablement, error) {
+	e, _, err := inspectAll(u, class, webhook)
+	return e, err
+}
+
+// inspectAll also tells whether machines get a static pod.
+func inspectAll(u *unstructured.Unstructured, class *Class, webhook []byte) (e Enablement, staticPod bool, err error) {
 	want, err := parseWebhook(webhook)
 	if err != nil {
-		return NotEnabled, fmt.Errorf("the API server's kubeconfig: %w", err)
+		return NotEnabled, false, fmt.Errorf("the API server's kubeconfig: %w", err)
 	}
 	s, err := inspect(u, class)
 	if err != nil {
-		return NotEnabled, err
+		return NotEnabled, false, err
 	}
-	return s.enablement(want), nil
+	return s.enablement(want), s.bootstrap, nil
 }
 
 // Enable makes the API servers of a cluster ask the authenticator, and reports
@@ -183,8 +189,11 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, w Wiring)
 			return false, err
 		}
 	}
-	if w.BootstrapSecret != "" && !s.bootstrap {
+	switch {
+	case w.BootstrapSecret != "" && !s.bootstrap:
 		p.add(bootstrapEntry(w.BootstrapSecret), "files")
+	case w.BootstrapSecret == "" && s.bootstrap:
+		p.removeFile(bootstrapFile)
 	}
 	return true, p.apply(n)
 }
@@ -225,7 +234,7 @@ func disable(n *yaml.RNode, u *unstructured.Unstructured, class *Class) (bool, e
 	}
 	for _, f := range r.entries(slices.Concat(t.path, []string{"files"}), "path") {
 		if isOurFile(f) {
-			p.add(mapping("path", f["path"], "$patch", "delete"), "files")
+			p.removeFile(f["path"])
 		}
 	}
 	if p.empty() {

@@ -74,6 +74,9 @@ func (p *patch) setArg(name, value string) {
 	p.setField(yaml.NewStringRNode(value), name)
 }
 
+// removeFile takes a file away.
+func (p *patch) removeFile(path any) { p.add(mapping("path", path, "$patch", "delete"), "files") }
+
 // removeArg takes an argument of the API server away.
 func (p *patch) removeArg(name string) {
 	if p.target.list {

@@ -345,7 +345,11 @@ func (m *Management) DeleteSecrets(ctx context.Context, cluster types.Namespaced
 	// The CA comes last: as long as it is there, FindKeys knows that there is
 	// something to remove.
 	for _, name := range []string{BootstrapSecretName(cluster.Name), KubeconfigSecretName(cluster.Name), CASecretName(cluster.Name)} {
-		for _, namespace := range secretNamespaces(cluster) {
+		namespaces := secretNamespaces(cluster)
+		if name == BootstrapSecretName(cluster.Name) {
+			namespaces = []string{cluster.Namespace}
+		}
+		for _, namespace := range namespaces {
 			s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: name})
 			if err == nil && s != nil {
 				err = client.IgnoreNotFound(m.Delete(ctx, s, client.Preconditions{UID: &s.UID}))

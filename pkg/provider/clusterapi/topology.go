@@ -176,7 +176,11 @@ func inspectTopology(u *unstructured.Unstructured, class *Class) (settings, erro
 	}
 	var s settings
 	for _, v := range r.entries(variablesPath, "name") {
-		if value, _ := v["value"].(string); v["name"] == WebhookVariable && value != "" {
+		value, _ := v["value"].(string)
+		if v["name"] == BootstrapVariable && value != "" {
+			s.bootstrap = true
+		}
+		if v["name"] == WebhookVariable && value != "" {
 			s.flag, s.volume, s.file = true, true, true
 			// What does not parse trusts nobody, and is replaced.
 			s.webhook, _ = parseWebhook([]byte(value))
@@ -273,7 +277,10 @@ func enableTopology(n *yaml.RNode, u *unstructured.Unstructured, class *Class, s
 	}
 	p := newPatch(target{path: variablesPath[:2]})
 	p.add(mapping("name", WebhookVariable, "value", string(w.Webhook)), variablesPath[2])
-	if w.BootstrapSecret != "" {
+	if w.BootstrapSecret == "" && s.bootstrap {
+		p.add(mapping("name", BootstrapVariable, "$patch", "delete"), variablesPath[2])
+	}
+	if w.BootstrapSecret != "" && !s.bootstrap {
 		offered, err := class.offers(BootstrapVariable)
 		if err != nil {
 			return err

@@ -32,7 +32,14 @@ nor where things are mounted.
 {{- if has "DynamicFile" .Values.backendModes }}
 {{- $_ := set $fixed.server "dynamicfilepath" "/etc/aws-iam-authenticator-dynamic/mappings.json" }}
 {{- end }}
+{{- if dig "server" "sharePort" false .Values.config }}
+{{- $_ := set $fixed.server "healthSocket" (include "authenticator.healthSocket" .) }}
+{{- end }}
 {{- toYaml (merge $fixed (deepCopy .Values.config)) }}
+{{- end }}
+
+{{- define "authenticator.healthSocket" -}}
+/var/cache/aws-iam-authenticator/health.sock
 {{- end }}
 
 {{- define "authenticator.tlsSecretName" -}}
