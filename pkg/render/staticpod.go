@@ -127,7 +127,7 @@ func staticPod(release []*unstructured.Unstructured, cfg *config.File) ([]byte, 
 // fetchedBy makes a volume that the API server has the contents of an empty one,
 // and returns the flag and what it says of where they are. Other volumes stay.
 func fetchedBy(v *corev1.Volume) (flag string, m bootstrap.Mount, err error) {
-	items := 0
+	var items int
 	switch {
 	case v.ConfigMap != nil:
 		flag, items = "--configmap", len(v.ConfigMap.Items)
