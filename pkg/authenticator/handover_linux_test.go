@@ -137,13 +137,15 @@ func TestWaitsForThePort(t *testing.T) {
 		kube: old.kube, dir: old.dir, log: &syncBuffer{},
 	}
 	started := make(chan struct{})
+	socket := filepath.Join(t.TempDir(), "s")
 	go func() {
 		defer close(started)
 		next.start(func(s *config.Settings) {
-			s.SharePort, s.Port, s.HealthPort = true, portOf(t, old.webhook), portOf(t, old.health)
+			s.SharePort, s.HealthSocket, s.Port, s.HealthPort = true, socket, portOf(t, old.webhook), portOf(t, old.health)
 		})
 	}()
-	old.eventually("the new one waits", func() bool { return strings.Contains(next.log.String(), "waiting") })
+	// It is ready all the same: otherwise the old pod would never end.
+	old.eventually("the new one waits", saysBySocket(socket, http.StatusOK, "[+]webhook takes the port over"))
 	if a := old.review(old.presign(userARN, clusterID)); !a.Status.Authenticated {
 		t.Errorf("the old one: %+v", a)
 	}
@@ -204,21 +206,7 @@ func TestOwnReadiness(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", settings.HealthSocket)
-		},
-	}}
-	old.eventually("its own answer", func() bool {
-		resp, err := client.Get("http://localhost/readyz")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), "[-]webhook does not listen yet")
-	})
+	old.eventually("its own answer", saysBySocket(settings.HealthSocket, http.StatusServiceUnavailable, "[-]webhook does not listen yet"))
 	for range 20 {
 		if a := old.review(old.presign(userARN, clusterID)); !a.Status.Authenticated {
 			t.Errorf("the other one: %+v", a)
@@ -227,6 +215,25 @@ func TestOwnReadiness(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// saysBySocket tells whether a server says by its socket how ready it is.
+func saysBySocket(socket string, status int, text string) func() bool {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+	return func() bool {
+		resp, err := client.Get("http://localhost/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		said, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode == status && strings.Contains(string(said), text)
 	}
 }
 

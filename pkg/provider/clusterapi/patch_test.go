@@ -479,3 +479,41 @@ func (g generator) controlPlane() *unstructured.Unstructured {
 func wiring(webhook []byte) Wiring {
 	return Wiring{Webhook: webhook, BootstrapSecret: BootstrapSecretName("edge")}
 }
+
+// TestStaticPodAlone: a static pod that is missing, or no longer wanted, is not
+// worth new machines; where they come anyway, it is as it should be.
+func TestStaticPodAlone(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"v1beta1", "v1beta2"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			webhook, other := webhookFor(t, "the CA"), webhookFor(t, "another CA")
+			u := kcpWith(t, version, "")
+			for i, step := range []struct {
+				w            Wiring
+				changed, pod bool
+			}{
+				{Wiring{Webhook: webhook}, true, false},
+				{wiring(webhook), false, false},
+				{wiring(other), true, true},
+				{Wiring{Webhook: other}, false, true},
+				{Wiring{Webhook: webhook}, true, false},
+			} {
+				changed, err := Enable(u, nil, step.w)
+				if err != nil || changed != step.changed {
+					t.Fatalf("step %d: changed = %t, %v", i, changed, err)
+				}
+				strict(t, u)
+				e, pod, err := inspectAll(u, nil, step.w.Webhook)
+				if err != nil || e != Enabled || pod != step.pod {
+					t.Errorf("step %d: %s, static pod %t, %v", i, e, pod, err)
+				}
+			}
+		})
+	}
+	u := kcpWith(t, "v1beta2", "files: [{path: /etc/kubernetes/manifests/aws-iam-authenticator-bootstrap.yaml, content: mine}]\n")
+	_, err := Enable(u, nil, wiring(webhookFor(t, "the CA")))
+	if err == nil || !strings.Contains(err.Error(), "files[0]: is not from a Secret of capiam's") {
+		t.Errorf("somebody's own file: %v", err)
+	}
+}
