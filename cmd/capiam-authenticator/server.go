@@ -40,10 +40,9 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			if err != nil {
 				return err
 			}
-			// The heap is a few megabytes, and would be collected many times a
-			// second under load. GOGC still has the last word.
+			// GOGC still has the last word.
 			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(200)
+				debug.SetGCPercent(authenticator.GCPercent)
 			}
 			// client-go logs by way of klog, in a form of its own. What of it
 			// matters, a watch that fails, the backends log themselves.

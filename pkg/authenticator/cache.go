@@ -10,7 +10,8 @@ import (
 	"github.com/capiam/capiam/pkg/authenticator/identity"
 )
 
-// tokenKey stands for a token; the token itself is never kept.
+// tokenKey stands for a token, which itself is not kept for longer than its
+// request takes.
 type tokenKey [sha256.Size]byte
 
 func keyOf(token string) tokenKey {
@@ -46,7 +47,7 @@ type tokenCache struct {
 	// ring holds the keys in the order they came in; the oldest makes room.
 	ring   []tokenKey
 	next   int
-	flight map[tokenKey]*verification
+	flight map[string]*verification // by token
 }
 
 // verification is one under way.
@@ -61,7 +62,7 @@ type verification struct {
 // newTokenCache returns a cache for size tokens. Without ttl or size it
 // remembers nothing, and only shares.
 func newTokenCache(ttl time.Duration, size int) *tokenCache {
-	c := &tokenCache{ttl: ttl, size: size, flight: map[tokenKey]*verification{}}
+	c := &tokenCache{ttl: ttl, size: size, flight: map[string]*verification{}}
 	if ttl <= 0 {
 		c.size = 0
 	}
@@ -70,6 +71,9 @@ func newTokenCache(ttl time.Duration, size int) *tokenCache {
 	}
 	return c
 }
+
+// remembers tells whether get and put do anything.
+func (c *tokenCache) remembers() bool { return c.size > 0 }
 
 // get returns the identity of a token that was verified a moment ago.
 func (c *tokenCache) get(k tokenKey, now time.Time, epoch uint64) *identity.Identity {
@@ -110,10 +114,10 @@ func (c *tokenCache) put(k tokenKey, id *identity.Identity, now time.Time, epoch
 
 // share runs verify, or waits for another request that is verifying the same
 // token. If that request goes away, one of those waiting takes over.
-func (c *tokenCache) share(ctx context.Context, k tokenKey, verify func() (*identity.Identity, error)) (id *identity.Identity, shared bool, err error) {
+func (c *tokenCache) share(ctx context.Context, token string, verify func() (*identity.Identity, error)) (id *identity.Identity, shared bool, err error) {
 	for {
 		c.mu.Lock()
-		if v := c.flight[k]; v != nil {
+		if v := c.flight[token]; v != nil {
 			c.mu.Unlock()
 			select {
 			case <-v.done:
@@ -126,14 +130,14 @@ func (c *tokenCache) share(ctx context.Context, k tokenKey, verify func() (*iden
 			return v.id, true, v.err
 		}
 		v := &verification{done: make(chan struct{})}
-		c.flight[k] = v
+		c.flight[token] = v
 		c.mu.Unlock()
 		func() {
 			// Also if verify panics: nobody must wait for ever.
 			v.abandoned = true
 			defer func() {
 				c.mu.Lock()
-				delete(c.flight, k)
+				delete(c.flight, token)
 				c.mu.Unlock()
 				close(v.done)
 			}()

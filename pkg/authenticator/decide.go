@@ -172,12 +172,15 @@ func (d *Decider) verify(ctx context.Context, token, kind string) (*identity.Ide
 
 // remember looks a token up among the verified ones, or has it verified.
 func (d *Decider) remember(ctx context.Context, token string, epoch uint64, verify func() (*identity.Identity, error)) (*identity.Identity, error) {
-	k := keyOf(token)
-	if id := d.cache.get(k, d.opts.Now(), epoch); id != nil {
-		d.opts.Metrics.Cache("hit")
-		return id, nil
+	var k tokenKey
+	if d.cache.remembers() {
+		k = keyOf(token)
+		if id := d.cache.get(k, d.opts.Now(), epoch); id != nil {
+			d.opts.Metrics.Cache("hit")
+			return id, nil
+		}
 	}
-	id, shared, err := d.cache.share(ctx, k, verify)
+	id, shared, err := d.cache.share(ctx, token, verify)
 	if shared {
 		d.opts.Metrics.Cache("shared")
 	} else {

@@ -29,6 +29,11 @@ import (
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
+// GCPercent is what a process that is nothing but a server should give to
+// debug.SetGCPercent: the heap is a few megabytes, and would be collected many
+// times a second under load.
+const GCPercent = 200
+
 // Options are what a Server is made of.
 type Options struct {
 	// Settings must be complete and checked.

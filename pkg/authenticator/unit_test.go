@@ -78,7 +78,7 @@ func TestSameTokenIsVerifiedOnce(t *testing.T) {
 	const n = 20
 	for range n {
 		wg.Go(func() {
-			id, _, err := c.share(waiter{context.Background(), &waiting}, tokenKey{1}, func() (*identity.Identity, error) {
+			id, _, err := c.share(waiter{context.Background(), &waiting}, "token", func() (*identity.Identity, error) {
 				calls.Add(1)
 				<-release
 				return &identity.Identity{JTI: "x"}, nil
@@ -105,7 +105,7 @@ func TestWhoWaitsTakesOver(t *testing.T) {
 	started := make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		_, _, err := c.share(first, tokenKey{1}, func() (*identity.Identity, error) {
+		_, _, err := c.share(first, "token", func() (*identity.Identity, error) {
 			close(started)
 			<-first.Done()
 			return nil, first.Err()
@@ -115,7 +115,7 @@ func TestWhoWaitsTakesOver(t *testing.T) {
 	<-started
 	second := make(chan error, 1)
 	go func() {
-		_, _, err := c.share(context.Background(), tokenKey{1}, func() (*identity.Identity, error) { return &identity.Identity{}, nil })
+		_, _, err := c.share(context.Background(), "token", func() (*identity.Identity, error) { return &identity.Identity{}, nil })
 		second <- err
 	}()
 	cancel()

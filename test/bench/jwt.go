@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ type bareOrder struct {
 func jwtMain(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
+	debug.SetGCPercent(authenticator.GCPercent) // as the program does
 	file, err := config.Load(filepath.Join(dir, "config-jwt.yaml"))
 	if err != nil {
 		return err
