@@ -37,13 +37,13 @@ func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
 		source: source, section: section, index: index,
 	}
 	if e.SSO != nil {
-		b.insert(b.x.sso, ssoKey(*e.SSO, b.x.partition), s, it)
+		b.insert(&b.x.sso, ssoKey(*e.SSO, b.x.partition), s, it)
 		return
 	}
 	if read.arn.Principal().StripRolePath() != read.arn {
 		it.rank = 1
 	}
-	b.insert(b.x.exact, read.arn.Key().String(), s, it)
+	b.insert(&b.x.exact, read.arn.Key().String(), s, it)
 }
 
 // addStrict puts an entry in by user ID. One whose ARN makes no sense goes in
@@ -67,7 +67,7 @@ func (b *indexBuilder) addStrict(s Source, source, section, index int, e Entry) 
 			it.agree = "-"
 		}
 	}
-	b.insert(b.x.strict, e.UserID, s, it)
+	b.insert(&b.x.strict, e.UserID, s, it)
 }
 
 // reportFaults reports an entry's faults and tells whether it must be left out.
@@ -85,21 +85,20 @@ func (b *indexBuilder) reportFaults(s Source, section string, index int, faults 
 
 // insert puts an entry under its key, and reports which of two entries of one
 // source counts.
-func (b *indexBuilder) insert(m map[string]*indexed, key string, s Source, it *indexed) {
-	old := m[key]
+func (b *indexBuilder) insert(t *table, key string, s Source, it *indexed) {
+	old := t.get([]byte(key))
 	if old == nil {
-		m[key] = it
+		t.put(key, it)
 		return
 	}
 	if old.source != it.source {
 		return // an earlier source has it: the order of sources at work
 	}
-	wins := old.section == it.section && it.rank <= old.rank
-	loser := it
-	if wins {
-		m[key], loser = it, old
+	winner, loser := old, it
+	if old.section == it.section && it.rank <= old.rank {
+		winner, loser = it, old
+		t.put(key, it)
 	}
-	winner := m[key]
 	b.report(s, entrySections[loser.section], loser.index, Warning, "", fmt.Sprintf("not used: %s names the same principal (%s)",
 		place(entrySections[winner.section], winner.index, ""), key))
 }

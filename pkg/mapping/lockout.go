@@ -55,8 +55,8 @@ func CheckLockout(after Mappings, opts LockoutOptions) error {
 
 // anyInGroup tells whether an entry gives one of the groups.
 func (x *Index) anyInGroup(groups []string) bool {
-	for _, m := range []map[string]*indexed{x.exact, x.sso, x.strict} {
-		for _, it := range m {
+	for _, t := range []table{x.exact, x.sso, x.strict} {
+		for it := range t.all() {
 			for _, g := range it.match.Groups {
 				if len(g.parts) == 0 && slices.Contains(groups, g.text) {
 					return true

@@ -58,9 +58,7 @@ type Index struct {
 	partition string
 	// exact is by the principal's key, sso by the key's text up to the random
 	// digits, strict by user ID.
-	exact  map[string]*indexed
-	sso    map[string]*indexed
-	strict map[string]*indexed
+	exact, sso, strict table
 	// accounts holds the name of the first source that lists an account.
 	accounts map[string]string
 	entries  int
@@ -89,12 +87,24 @@ type indexed struct {
 // before one with a role's path or a session, which aws-iam-authenticator never
 // matches. mapRoles come before mapUsers.
 func NewIndex(sources []Source, opts IndexOptions) (*Index, []Finding) {
+	principals := 0
+	for _, s := range sources {
+		if s.StrictUserID {
+			continue
+		}
+		principals += len(s.Mappings.Users)
+		for _, e := range s.Mappings.Roles {
+			if e.SSO == nil {
+				principals++
+			}
+		}
+	}
 	b := indexBuilder{
 		x: &Index{
 			partition: opts.Partition,
-			exact:     make(map[string]*indexed),
-			sso:       make(map[string]*indexed),
-			strict:    make(map[string]*indexed),
+			exact:     newTable(principals),
+			sso:       newTable(0),
+			strict:    newTable(0),
 			accounts:  make(map[string]string),
 		},
 		check: checker{opts: CheckOptions{Partition: opts.Partition}},
@@ -116,7 +126,7 @@ func NewIndex(sources []Source, opts IndexOptions) (*Index, []Finding) {
 			}
 		}
 	}
-	b.x.entries = len(b.x.exact) + len(b.x.sso) + len(b.x.strict) + len(b.x.accounts)
+	b.x.entries = b.x.exact.len() + b.x.sso.len() + b.x.strict.len() + len(b.x.accounts)
 	return b.x, b.findings
 }
 
@@ -145,14 +155,14 @@ func (x *Index) LookupPrincipal(p Principal) (*Match, error) {
 	}
 	var buf [160]byte
 	key := p.ARN.AppendKey(buf[:0])
-	found := x.exact[string(key)]
-	if n, ok := ssoPrefix(p.ARN, key); ok && len(x.sso) > 0 {
-		if e := x.sso[string(key[:n])]; e != nil && (found == nil || e.source < found.source) {
+	found := x.exact.get(key)
+	if n, ok := ssoPrefix(p.ARN, key); ok {
+		if e := x.sso.get(key[:n]); e != nil && (found == nil || e.source < found.source) {
 			found = e
 		}
 	}
-	if p.UserID != "" && len(x.strict) > 0 {
-		if e := x.strict[p.UserID]; e != nil && (found == nil || e.source < found.source) {
+	if p.UserID != "" && x.strict.len() > 0 {
+		if e := x.strict.get([]byte(p.UserID)); e != nil && (found == nil || e.source < found.source) {
 			if e.agree != "" && e.agree != string(key) {
 				return nil, ErrUserIDMismatch
 			}
