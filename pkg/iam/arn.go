@@ -68,8 +68,15 @@ var (
 // Names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 func ParseARN(s string) (ARN, error) {
 	// The resource is the sixth field, and may hold colons of its own.
-	fields := strings.SplitN(s, ":", 6)
-	if len(fields) < 6 || fields[0] != "arn" {
+	var fields [6]string
+	rest, found := s, true
+	for i := range 5 {
+		if fields[i], rest, found = strings.Cut(rest, ":"); !found {
+			break
+		}
+	}
+	fields[5] = rest
+	if !found || fields[0] != "arn" {
 		return ARN{}, fmt.Errorf("%q: %w (want arn:partition:iam::account:role/name)", clip(s), ErrNotARN)
 	}
 	partition, service, region, account, resource := fields[1], fields[2], fields[3], fields[4], fields[5]

@@ -103,11 +103,19 @@ func isPlain(s string) bool {
 			return false
 		}
 	}
-	switch strings.ToLower(s) {
-	case "y", "n", "yes", "no", "on", "off", "true", "false", "null":
+	return !isReserved(s)
+}
+
+// isReserved tells whether YAML 1.1 takes a word for something else than text.
+func isReserved(s string) bool {
+	if len(s) > len("false") {
 		return false
 	}
-	return true
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null":
+		return true
+	}
+	return false
 }
 
 // accountNode returns an account's number, in quotes so that no reader takes it
