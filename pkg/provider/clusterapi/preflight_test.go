@@ -41,7 +41,12 @@ func holding(t *testing.T, objects ...client.Object) *Management {
 	}
 	scheme.AddKnownTypeWithName(eksaClusterKind, &unstructured.Unstructured{})
 	scheme.AddKnownTypeWithName(eksaClusterKind.GroupVersion().WithKind("ClusterList"), &unstructured.UnstructuredList{})
-	return &Management{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()}
+	// The client writes into the objects it is given, and cases share some.
+	own := make([]client.Object, len(objects))
+	for i, o := range objects {
+		own[i] = o.DeepCopyObject().(client.Object)
+	}
+	return &Management{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(own...).Build()}
 }
 
 // check runs one check alone, on a management cluster that has the objects.
