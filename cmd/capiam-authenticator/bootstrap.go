@@ -8,7 +8,7 @@ import (
 
 func newBootstrapCommand(g *globals) *cobra.Command {
 	o := bootstrap.Options{
-		Kubeconfig: "/etc/kubernetes/admin.conf", Namespace: "kube-system", ServiceAccount: "aws-iam-authenticator",
+		Kubeconfig: bootstrap.AdminKubeconfig, Namespace: "kube-system", ServiceAccount: "aws-iam-authenticator",
 	}
 	var configMaps, secrets []string
 	cmd := &cobra.Command{

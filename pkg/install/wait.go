@@ -29,8 +29,8 @@ type Readiness struct {
 
 // WaitReady waits until the authenticator runs on every node it should run on,
 // as long as ctx lets it. A cluster without nodes has nothing to wait for.
-// It is not content with fewer than atLeast nodes. progress, if not nil, is called whenever the state has changed. An error says
-// which pods are not ready and why.
+// It is not content with fewer than atLeast nodes. progress, if not nil, is called
+// whenever the state has changed. An error says which pods are not ready and why.
 func (i *Installer) WaitReady(ctx context.Context, atLeast int, progress func(Readiness)) error {
 	var last Readiness
 	told := false
@@ -110,13 +110,13 @@ func (i *Installer) Readiness(ctx context.Context) (Readiness, bool, error) {
 }
 
 // rolledOut tells whether the current pod is ready on each node. Where two are on
-// one node, the status speaks of the older (its minReadySeconds are the
-// DaemonSet's business: they only say when the older one may go).
+// one node, the status speaks of the older.
 func rolledOut(ds *appsv1.DaemonSet) bool {
 	s := ds.Status
 	return s.ObservedGeneration >= ds.Generation &&
 		s.UpdatedNumberScheduled >= s.DesiredNumberScheduled &&
-		s.NumberReady >= s.DesiredNumberScheduled
+		s.NumberReady >= s.DesiredNumberScheduled &&
+		s.NumberUnavailable == 0
 }
 
 // problem says why a pod is not ready; it is empty if it is.

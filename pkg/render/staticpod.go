@@ -25,13 +25,8 @@ import (
 // StaticPodName is the static pod's name, to which the kubelet adds the node's.
 const StaticPodName = ReleaseName + "-bootstrap"
 
-const (
-	// adminKubeconfig is where kubeadm leaves the administrator's kubeconfig on
-	// each control-plane node, before it starts the kubelet.
-	adminKubeconfig = "/etc/kubernetes/admin.conf"
-	// bootstrapDir is where the static pod's containers hand credentials over.
-	bootstrapDir = "/run/aws-iam-authenticator"
-)
+// bootstrapDir is where the static pod's containers hand credentials over.
+const bootstrapDir = "/run/aws-iam-authenticator"
 
 // sharesPort tells whether the authenticator can hand its port over to another:
 // aws-iam-authenticator cannot, and on a local cluster there is but one.
@@ -82,9 +77,9 @@ func staticPod(release []*unstructured.Unstructured, cfg *config.File) ([]byte, 
 		fetched = append(fetched, corev1.VolumeMount{Name: v.Name, MountPath: m.Dir})
 	}
 	spec.Volumes = append(spec.Volumes, memory("bootstrap"), corev1.Volume{Name: "admin", VolumeSource: corev1.VolumeSource{
-		HostPath: &corev1.HostPathVolumeSource{Path: adminKubeconfig, Type: new(corev1.HostPathFile)},
+		HostPath: &corev1.HostPathVolumeSource{Path: bootstrap.AdminKubeconfig, Type: new(corev1.HostPathFile)},
 	}})
-	admin := corev1.VolumeMount{Name: "admin", MountPath: adminKubeconfig, ReadOnly: true}
+	admin := corev1.VolumeMount{Name: "admin", MountPath: bootstrap.AdminKubeconfig, ReadOnly: true}
 
 	fetch := corev1.Container{
 		Name: "bootstrap", Image: server.Image, ImagePullPolicy: server.ImagePullPolicy, Args: args,

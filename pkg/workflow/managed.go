@@ -171,27 +171,30 @@ func (c *managedCluster) webhookKubeconfig() ([]byte, error) {
 	return kubeconfig.Encode(kubeconfig.Webhook(render.DefaultWebhookURL, c.keys.CA.CertPEM))
 }
 
+// setup is how far the live cluster's API servers are connected with the
+// authenticator by webhook, the kubeconfig they should have; zero if there is no
+// cluster yet.
+func (c *managedCluster) setup(ctx context.Context) (webhook []byte, setup clusterapi.Setup, err error) {
+	if webhook, err = c.webhookKubeconfig(); err != nil || c.state == nil {
+		return webhook, setup, err
+	}
+	setup, err = c.mgmt.Setup(ctx, c.state, webhook)
+	return webhook, setup, err
+}
+
 // wiring is what connects the API servers with the authenticator. It needs what
 // render has rendered. Control planes that ask the authenticator already keep or
 // lack their static pod: that alone is not worth new machines.
-func (c *managedCluster) wiring(ctx context.Context) (clusterapi.Wiring, error) {
-	webhook, err := c.webhookKubeconfig()
-	if err != nil {
-		return clusterapi.Wiring{}, err
-	}
+func (c *managedCluster) wiring(webhook []byte, setup clusterapi.Setup) clusterapi.Wiring {
 	w := clusterapi.Wiring{Webhook: webhook}
 	wanted := c.rendered.StaticPod != nil
-	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized {
-		setup, has, err := c.mgmt.SetupOf(ctx, c.state, webhook)
-		if err == nil && (setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere) {
-			wanted = has
-		}
-		// What is wrong with the live object, the change of it says.
+	if initialized, _ := clusterapi.ControlPlaneInitialized(c.state); initialized && setup.Suffices() {
+		wanted = setup.StaticPod
 	}
 	if wanted {
 		w.BootstrapSecret = clusterapi.BootstrapSecretName(c.key.Name)
 	}
-	return w, nil
+	return w
 }
 
 // writeStaticPod keeps the static pod where joining machines get it from.

@@ -64,6 +64,12 @@ func (m *Manager) createManaged(ctx context.Context, c *managedCluster, o Create
 		return nil, err
 	}
 	if err := step(ctx, "Have the API servers ask the authenticator", func(ctx context.Context) (string, error) {
+		if err := c.render(ctx); err != nil {
+			return "", err
+		}
+		if err := c.writeStaticPod(ctx); err != nil {
+			return "", err
+		}
 		return c.enable(ctx, c.mayReplace)
 	}); err != nil {
 		return nil, err
@@ -145,18 +151,15 @@ func (c *managedCluster) checkSetup(ctx context.Context) error {
 	if err := c.render(ctx); err != nil {
 		return err
 	}
-	wiring, err := c.wiring(ctx)
-	if err != nil {
-		return err
-	}
+	webhook, setup, err := c.setup(ctx)
 	if c.manifests != nil {
-		if err := c.enableManifests(ctx, wiring); err != nil {
+		// What is wrong with the live objects, these may mend.
+		if err := c.enableManifests(ctx, c.wiring(webhook, setup)); err != nil {
 			return err
 		}
 		return c.checkReplacing(ctx)
 	}
-	setup, err := c.mgmt.Setup(ctx, c.state, wiring.Webhook)
-	if err != nil || setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere {
+	if err != nil || setup.Suffices() {
 		return err
 	}
 	return c.mayReplace()
@@ -188,9 +191,9 @@ func (c *managedCluster) mayReplace() error {
 	return nil
 }
 
-// finish waits until logins work everywhere, or only asks one API server, hands the kubeconfigs out, and logs
-// in if there is somebody to log in as, and a table that says how it should come
-// out.
+// finish waits until logins work everywhere, or only asks one API server, hands the
+// kubeconfigs out, and logs in if there is somebody to log in as, and a table that
+// says how it should come out.
 func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table *mapping.Mappings, waits, asks bool) error {
 	step := c.m.progress().Step
 	result.Server = c.server()
@@ -225,19 +228,14 @@ func (c *managedCluster) finish(ctx context.Context, result *CreateResult, table
 
 // enable has the API servers ask the authenticator: in the spec's objects, which
 // are applied, or else in those of the management cluster. Before it changes a
-// control plane that is there, it asks allow, if that is not nil.
+// control plane that is there, it asks allow, if that is not nil. The static pod has
+// to be written: machines wait for a Secret that their files name.
 func (c *managedCluster) enable(ctx context.Context, allow func() error) (string, error) {
-	if err := c.render(ctx); err != nil {
+	webhook, setup, err := c.setup(ctx)
+	if err != nil && c.manifests == nil {
 		return "", err
 	}
-	wiring, err := c.wiring(ctx)
-	if err != nil {
-		return "", err
-	}
-	// Machines wait for a Secret that their files name, and is not there.
-	if err := c.writeStaticPod(ctx); err != nil {
-		return "", err
-	}
+	wiring := c.wiring(webhook, setup)
 	if c.manifests != nil {
 		if err := c.enableManifests(ctx, wiring); err != nil {
 			return "", err

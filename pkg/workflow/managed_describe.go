@@ -74,16 +74,12 @@ func (c *managedCluster) describeIAM(ctx context.Context) tree.Node {
 // describeSetup says whether new control-plane machines ask the authenticator.
 func (c *managedCluster) describeSetup(ctx context.Context) tree.Node {
 	n := tree.Node{Name: "APIServers", Ready: tree.Is(false)}
-	webhook, err := c.webhookKubeconfig()
-	var setup clusterapi.Enablement
-	if err == nil {
-		setup, err = c.mgmt.Setup(ctx, c.state, webhook)
-	}
+	_, setup, err := c.setup(ctx)
 	if err != nil {
 		n.Detail = err.Error()
 		return n
 	}
-	n.Ready = tree.Is(setup == clusterapi.Enabled || setup == clusterapi.EnabledByEKSAnywhere)
+	n.Ready = tree.Is(setup.Suffices())
 	n.Detail = "token webhook " + setup.String()
 	return n
 }

@@ -91,18 +91,15 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 	if err := c.render(ctx); err != nil {
 		return nil, err
 	}
-	wiring, err := c.wiring(ctx)
+	webhook, setup, err := c.setup(ctx)
 	if err != nil {
 		return nil, err
 	}
 	rolls := false
-	setup, err := c.mgmt.Setup(ctx, c.state, wiring.Webhook)
 	switch {
-	case err != nil:
-		return nil, err
-	case setup == clusterapi.Enabled, setup == clusterapi.EnabledByEKSAnywhere:
+	case setup.Suffices():
 		p.switchedOn = true
-	case setup == clusterapi.EnabledOtherwise:
+	case setup.Enablement == clusterapi.EnabledOtherwise:
 		p.objects = append(p.objects, "~ the API servers trust the authenticator's CA as it is now")
 		rolls = true
 	default:
@@ -110,7 +107,7 @@ func (c *managedCluster) plan(ctx context.Context) (*managedPlan, error) {
 		rolls = true
 	}
 	if c.manifests != nil {
-		if err := c.enableManifests(ctx, wiring); err != nil {
+		if err := c.enableManifests(ctx, c.wiring(webhook, setup)); err != nil {
 			return nil, err
 		}
 		objects, err := c.objects()

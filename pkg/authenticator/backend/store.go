@@ -193,8 +193,8 @@ func (s *Store) rebuildLocked(name string) []mapping.Finding {
 	}
 	var findings []mapping.Finding
 	st.index, findings = mapping.NewIndex(sources, mapping.IndexOptions{Partition: s.opts.Partition})
-	first := s.state.Swap(st)
-	if len(st.waiting) == 0 && (first == nil || len(first.waiting) > 0) {
+	before := s.state.Swap(st)
+	if len(st.waiting) == 0 && (before == nil || len(before.waiting) > 0) {
 		close(s.loaded)
 	}
 	return slices.DeleteFunc(findings, func(f mapping.Finding) bool { return f.Source != name })

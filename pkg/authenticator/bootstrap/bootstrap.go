@@ -33,6 +33,9 @@ import (
 )
 
 const (
+	// AdminKubeconfig is where kubeadm leaves the administrator's kubeconfig on
+	// each control-plane node, before it starts the kubelet.
+	AdminKubeconfig = "/etc/kubernetes/admin.conf"
 	// KubeconfigFile is the kubeconfig's name in the output directory.
 	KubeconfigFile = "kubeconfig.yaml"
 	tokenFile      = "token"
@@ -50,6 +53,7 @@ const (
 	readable fs.FileMode = 0o440
 
 	requestTimeout = 5 * time.Second
+	retryAfter     = time.Second
 )
 
 var (
@@ -96,17 +100,12 @@ type Options struct {
 	Dir                 string
 	ConfigMaps, Secrets []Mount
 	Log                 *slog.Logger
-	// Retry is how long to wait before it is tried again; one second if zero.
-	Retry time.Duration
 }
 
 // Fetch writes everything, the kubeconfig last. What is not there yet it waits
 // for, until ctx ends: on the first node, that is the authenticator's
 // installation.
 func Fetch(ctx context.Context, o Options) error {
-	if o.Retry == 0 {
-		o.Retry = time.Second
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -126,7 +125,7 @@ func Fetch(ctx context.Context, o Options) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(o.Retry):
+		case <-time.After(retryAfter):
 		}
 	}
 }

@@ -73,18 +73,12 @@ const version = "v1beta2"
 
 // Setup says how far a live cluster's API servers are set up to ask the
 // authenticator as webhook, a kubeconfig, says.
-func (m *Management) Setup(ctx context.Context, s *State, webhook []byte) (Enablement, error) {
-	e, _, err := m.SetupOf(ctx, s, webhook)
-	return e, err
-}
-
-// SetupOf also tells whether machines get a static pod.
-func (m *Management) SetupOf(ctx context.Context, s *State, webhook []byte) (e Enablement, staticPod bool, err error) {
+func (m *Management) Setup(ctx context.Context, s *State, webhook []byte) (Setup, error) {
 	u, class, err := m.target(ctx, s)
 	if err != nil {
-		return 0, false, err
+		return Setup{}, err
 	}
-	return inspectAll(u, class, webhook)
+	return inspectSetup(u, class, webhook)
 }
 
 // SwitchOn has a live cluster's API servers ask the authenticator. Before it

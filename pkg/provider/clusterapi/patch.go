@@ -76,6 +76,9 @@ const (
 	EnabledByEKSAnywhere
 )
 
+// Suffices tells whether Enable leaves such an object as it is.
+func (e Enablement) Suffices() bool { return e == Enabled || e == EnabledByEKSAnywhere }
+
 func (e Enablement) String() string {
 	switch e {
 	case NotEnabled:
@@ -96,21 +99,28 @@ func (e Enablement) String() string {
 // class; class is nil otherwise. A setting that is somebody else's gives a
 // *ObjectError.
 func Inspect(u *unstructured.Unstructured, class *Class, webhook []byte) (Enablement, error) {
-	e, _, err := inspectAll(u, class, webhook)
-	return e, err
+	s, err := inspectSetup(u, class, webhook)
+	return s.Enablement, err
 }
 
-// inspectAll also tells whether machines get a static pod.
-func inspectAll(u *unstructured.Unstructured, class *Class, webhook []byte) (e Enablement, staticPod bool, err error) {
+// Setup is how far a cluster's API servers are set up.
+type Setup struct {
+	Enablement
+	// StaticPod says that machines get one.
+	StaticPod bool
+}
+
+// inspectSetup is Inspect, with the static pod.
+func inspectSetup(u *unstructured.Unstructured, class *Class, webhook []byte) (Setup, error) {
 	want, err := parseWebhook(webhook)
 	if err != nil {
-		return NotEnabled, false, fmt.Errorf("the API server's kubeconfig: %w", err)
+		return Setup{}, fmt.Errorf("the API server's kubeconfig: %w", err)
 	}
 	s, err := inspect(u, class)
 	if err != nil {
-		return NotEnabled, false, err
+		return Setup{}, err
 	}
-	return s.enablement(want), s.bootstrap, nil
+	return Setup{Enablement: s.enablement(want), StaticPod: s.bootstrap}, nil
 }
 
 // Enable makes the API servers of a cluster ask the authenticator, and reports
@@ -166,7 +176,7 @@ func enable(n *yaml.RNode, u *unstructured.Unstructured, class *Class, w Wiring)
 	if err != nil {
 		return false, err
 	}
-	if e := s.enablement(want); e == Enabled || e == EnabledByEKSAnywhere {
+	if s.enablement(want).Suffices() {
 		return false, nil
 	}
 	if u.GroupVersionKind().GroupKind() == clusterKind {

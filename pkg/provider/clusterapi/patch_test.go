@@ -504,9 +504,9 @@ func TestStaticPodAlone(t *testing.T) {
 					t.Fatalf("step %d: changed = %t, %v", i, changed, err)
 				}
 				strict(t, u)
-				e, pod, err := inspectAll(u, nil, step.w.Webhook)
-				if err != nil || e != Enabled || pod != step.pod {
-					t.Errorf("step %d: %s, static pod %t, %v", i, e, pod, err)
+				s, err := inspectSetup(u, nil, step.w.Webhook)
+				if err != nil || s.Enablement != Enabled || s.StaticPod != step.pod {
+					t.Errorf("step %d: %s, static pod %t, %v", i, s, s.StaticPod, err)
 				}
 			}
 		})

@@ -82,13 +82,14 @@ func needs(cluster types.NamespacedName, s *State, applied []schema.GroupResourc
 		add(class.Namespace, core, "clusterclasses", class.Name, "get")
 		add(class.Namespace, controlPlane, "kubeadmcontrolplanetemplates", "", "get")
 	}
-	for _, namespace := range secretNamespaces(cluster) {
-		for _, name := range []string{CASecretName(cluster.Name), KubeconfigSecretName(cluster.Name)} {
-			add(namespace, "", "secrets", name, "get", "update")
+	for _, kept := range keptSecrets(cluster) {
+		for _, namespace := range kept.namespaces {
+			add(namespace, "", "secrets", kept.name, "get", "update")
 		}
+	}
+	for _, namespace := range secretNamespaces(cluster) {
 		add(namespace, "", "secrets", "", "create")
 	}
-	add(cluster.Namespace, "", "secrets", BootstrapSecretName(cluster.Name), "get", "update")
 	if len(missing) > 0 {
 		add("", "", "namespaces", "", "create")
 	}

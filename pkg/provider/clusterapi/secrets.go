@@ -89,6 +89,23 @@ func secretNamespaces(cluster types.NamespacedName) []string {
 	return []string{SecretNamespace, cluster.Namespace}
 }
 
+// keptSecret is a Secret that is kept for a cluster, and where.
+type keptSecret struct {
+	name       string
+	namespaces []string
+}
+
+// keptSecrets are all of a cluster's, in the order in which they may go: the CA
+// last, as FindKeys knows by it that there is something to remove.
+func keptSecrets(cluster types.NamespacedName) []keptSecret {
+	both := secretNamespaces(cluster)
+	return []keptSecret{
+		{BootstrapSecretName(cluster.Name), []string{cluster.Namespace}}, // where the control plane is
+		{KubeconfigSecretName(cluster.Name), both},
+		{CASecretName(cluster.Name), both},
+	}
+}
+
 // EnsureKeys returns a cluster's keys. Those that are there, EKS Anywhere's too,
 // are adopted and never replaced; what is missing is made. If known is not
 // empty, it is the ID that the workload cluster itself goes by.
@@ -342,15 +359,9 @@ func BootstrapSecret(cluster types.NamespacedName, pod []byte) *unstructured.Uns
 // adopted.
 func (m *Management) DeleteSecrets(ctx context.Context, cluster types.NamespacedName) error {
 	var problems []error
-	// The CA comes last: as long as it is there, FindKeys knows that there is
-	// something to remove.
-	for _, name := range []string{BootstrapSecretName(cluster.Name), KubeconfigSecretName(cluster.Name), CASecretName(cluster.Name)} {
-		namespaces := secretNamespaces(cluster)
-		if name == BootstrapSecretName(cluster.Name) {
-			namespaces = []string{cluster.Namespace}
-		}
-		for _, namespace := range namespaces {
-			s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: name})
+	for _, kept := range keptSecrets(cluster) {
+		for _, namespace := range kept.namespaces {
+			s, err := m.secret(ctx, cluster, types.NamespacedName{Namespace: namespace, Name: kept.name})
 			if err == nil && s != nil {
 				err = client.IgnoreNotFound(m.Delete(ctx, s, client.Preconditions{UID: &s.UID}))
 			}

@@ -69,9 +69,7 @@ type snippetVariable struct {
 	additions                []addition
 }
 
-// value is the variable in a template.
-func (v snippetVariable) value() string { return templated(v.name) }
-
+// templated is a variable's value in a template.
 func templated(name string) string { return "{{ ." + name + " | toJson }}" }
 
 // addition is something to add to a template: an element of a list, or a key of
@@ -115,6 +113,7 @@ func snippetVariables(list bool) []snippetVariable {
 // the template is nil, it patches one that has every list: where one is missing,
 // that fails, and the opposite would replace what is there.
 func (v snippetVariable) ops(present map[string]any) ([]clusterv1.JSONPatch, error) {
+	content := templated(v.name)
 	ops := make([]clusterv1.JSONPatch, 0, len(v.additions))
 	for _, a := range v.additions {
 		path, value, err := a.place(present)
@@ -126,8 +125,8 @@ func (v snippetVariable) ops(present map[string]any) ([]clusterv1.JSONPatch, err
 		if err != nil {
 			return nil, err
 		}
-		if quoted := "'" + v.value() + "'"; strings.Contains(string(text), quoted) {
-			op.ValueFrom = &clusterv1.JSONPatchValue{Template: strings.Replace(string(text), quoted, v.value(), 1)}
+		if quoted := "'" + content + "'"; strings.Contains(string(text), quoted) {
+			op.ValueFrom = &clusterv1.JSONPatchValue{Template: strings.Replace(string(text), quoted, content, 1)}
 		} else {
 			raw, err := json.Marshal(value)
 			if err != nil {
