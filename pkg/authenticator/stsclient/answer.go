@@ -10,29 +10,32 @@ import (
 	"strings"
 
 	"github.com/capiam/capiam/pkg/authenticator/identity"
+	"github.com/capiam/capiam/pkg/authenticator/internal/jsonscan"
 	"github.com/capiam/capiam/pkg/authenticator/reason"
 	"github.com/capiam/capiam/pkg/iam"
 )
 
+// caller is what GetCallerIdentity answers.
+type caller struct {
+	Account string `json:"Account"`
+	Arn     string `json:"Arn"`
+	UserID  string `json:"UserId"`
+}
+
 // answer is GetCallerIdentity's, in JSON.
 type answer struct {
 	Response struct {
-		Result struct {
-			Account string `json:"Account"`
-			Arn     string `json:"Arn"`
-			UserID  string `json:"UserId"`
-		} `json:"GetCallerIdentityResult"`
+		Result caller `json:"GetCallerIdentityResult"`
 	} `json:"GetCallerIdentityResponse"`
 }
 
 // readIdentity reads the answer to a GetCallerIdentity and holds its parts
 // against each other.
 func readIdentity(body []byte, partition string) (identity.Identity, error) {
-	var a answer
-	if err := json.Unmarshal(body, &a); err != nil {
-		return identity.Identity{}, errors.New("not one JSON document of the expected form")
+	r, err := parseAnswer(body)
+	if err != nil {
+		return identity.Identity{}, err
 	}
-	r := a.Response.Result
 	arn, err := iam.ParseARN(r.Arn)
 	if err != nil {
 		return identity.Identity{}, err
@@ -59,6 +62,55 @@ func readIdentity(body []byte, partition string) (identity.Identity, error) {
 		id.InstanceID = session
 	}
 	return id, nil
+}
+
+// parseAnswer reads an answer, by encoding/json where scanAnswer leaves it.
+func parseAnswer(body []byte) (caller, error) {
+	if r, ok := scanAnswer(body); ok {
+		return r, nil
+	}
+	var a answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return caller{}, errors.New("not one JSON document of the expected form")
+	}
+	return a.Response.Result, nil
+}
+
+// Keys that are read, in lower case.
+var (
+	answerKeys   = []string{"getcalleridentityresponse"}
+	responseKeys = []string{"getcalleridentityresult"}
+	callerKeys   = []string{"account", "arn", "userid"}
+)
+
+// scanAnswer reads an answer as STS writes it (package jsonscan). Where it says
+// yes, encoding/json would say the same (FuzzScanAnswer).
+func scanAnswer(body []byte) (caller, bool) {
+	var r caller
+	s := jsonscan.New(body)
+	var seen [5]bool
+	ok := s.Object(func(key []byte) bool {
+		if string(key) != "GetCallerIdentityResponse" {
+			return s.Pass(key, answerKeys)
+		}
+		return jsonscan.Once(&seen[0]) && s.Object(func(key []byte) bool {
+			if string(key) != "GetCallerIdentityResult" {
+				return s.Pass(key, responseKeys)
+			}
+			return jsonscan.Once(&seen[1]) && s.Object(func(key []byte) bool {
+				switch string(key) {
+				case "Account":
+					return jsonscan.Once(&seen[2]) && s.Text(&r.Account)
+				case "Arn":
+					return jsonscan.Once(&seen[3]) && s.Text(&r.Arn)
+				case "UserId":
+					return jsonscan.Once(&seen[4]) && s.Text(&r.UserID)
+				}
+				return s.Pass(key, callerKeys)
+			})
+		})
+	})
+	return r, ok && s.End()
 }
 
 // refusal makes a denial of an answer other than 200.

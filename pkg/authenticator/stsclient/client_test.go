@@ -241,3 +241,43 @@ func FuzzReadIdentity(f *testing.F) {
 		_ = refusal("sts", 403, data)
 	})
 }
+
+// answerSeeds are answers that are scanned, and from the third on such that are
+// left to encoding/json, or refused by both.
+var answerSeeds = []string{
+	body("arn:aws:sts::111122223333:assumed-role/R/s", "111122223333", "AROAX:s"),
+	`{"GetCallerIdentityResponse": {"GetCallerIdentityResult": {"Account": "1", "Arn": "a", "UserId": "u", "More": [1]}, "ResponseMetadata": {"RequestId": "r"}}, "x": null}` + "\n",
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"1","account":"2"}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"1","Account":"2"}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"a"},"getcalleridentityresult":{"Arn":"b"}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"a"}},"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"b"}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"\u0061"}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":null}}}`,
+	`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"a"}}}{}`,
+	`{"GetCallerIdentityResponse":null}`,
+}
+
+func TestScanAnswer(t *testing.T) {
+	t.Parallel()
+	for i, seed := range answerSeeds {
+		if _, ok := scanAnswer([]byte(seed)); ok != (i < 2) {
+			t.Errorf("%s: scanned: %t", seed, ok)
+		}
+	}
+}
+
+func FuzzScanAnswer(f *testing.F) {
+	for _, s := range answerSeeds {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fast, ok := scanAnswer(data)
+		if !ok {
+			return
+		}
+		var slow answer
+		if err := json.Unmarshal(data, &slow); err != nil || fast != slow.Response.Result {
+			t.Errorf("%q: read as %+v, and by encoding/json as %+v, %v", data, fast, slow.Response.Result, err)
+		}
+	})
+}

@@ -12,16 +12,6 @@ var (
 
 const stsClaims = "https://sts.amazonaws.com/"
 
-// pass steps over the value of a key that is none of those read.
-func pass(s *jsonscan.Scanner, key []byte, read []string) bool {
-	for _, name := range read {
-		if jsonscan.Folds(key, name) {
-			return false
-		}
-	}
-	return s.Skip()
-}
-
 // scanHeader reads a header as AWS writes it (package jsonscan). Where it says
 // yes, encoding/json would say the same (FuzzScanHeader).
 func scanHeader(raw []byte, h *header) bool {
@@ -34,7 +24,7 @@ func scanHeader(raw []byte, h *header) bool {
 		case "kid":
 			return jsonscan.Once(&seen[1]) && s.Text(&h.Kid)
 		}
-		return pass(&s, key, headerKeys)
+		return s.Pass(key, headerKeys)
 	})
 	return ok && s.End()
 }
@@ -67,7 +57,7 @@ func scanClaims(raw []byte, c *claims) bool {
 		case stsClaims:
 			return jsonscan.Once(&seen[7]) && scanSTS(&s, c)
 		}
-		return pass(&s, key, claimsKeys)
+		return s.Pass(key, claimsKeys)
 	})
 	return ok && s.End()
 }
@@ -81,7 +71,7 @@ func scanSTS(s *jsonscan.Scanner, c *claims) bool {
 		case "ec2_source_instance_arn":
 			return jsonscan.Once(&seen[1]) && s.Text((*string)(&c.AWS.Instance))
 		}
-		return pass(s, key, stsKeys)
+		return s.Pass(key, stsKeys)
 	})
 }
 
