@@ -2,6 +2,7 @@ package presigned
 
 import (
 	"encoding/base64"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -144,14 +145,21 @@ func (p *Parser) host(host string) (iam.STSHost, error) {
 	if other, ok := p.foreign[host]; ok {
 		return iam.STSHost{}, reason.New(reason.WrongPartition, "token is for STS in partition "+other+", this cluster takes "+p.partition)
 	}
-	return iam.STSHost{}, reason.New(reason.WrongHost, "host "+quote(host)+" is no STS endpoint of partition "+p.partition+" that this server knows (a region newer than it goes into server.stsRegions)")
+	return iam.STSHost{}, reason.New(reason.WrongHost, "host "+quote(host, hostShape)+" is no STS endpoint of partition "+p.partition+" that this server knows (a region newer than it goes into server.stsRegions)")
 }
 
-// quote shortens and quotes what a stranger sent.
-func quote(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "..."
+// What may be quoted of what a stranger sent: names of about the length they
+// have. Anything else may be a signature (64 digits and letters) or a session
+// token that a damaged URL has brought to the wrong place.
+var (
+	paramShape = regexp.MustCompile(`^((?i)x-amz-[a-z-]{1,24}|[A-Za-z-]{1,15})$`)
+	hostShape  = regexp.MustCompile(`^[A-Za-z0-9:-]{0,40}(\.[A-Za-z0-9:-]{0,40}){0,6}$`)
+)
+
+// quote quotes a piece of a token, if it has the shape.
+func quote(s string, shape *regexp.Regexp) string {
+	if !shape.MatchString(s) {
+		return "(not shown)"
 	}
-	return strconv.QuoteToASCII(s)
+	return strconv.Quote(s)
 }

@@ -189,6 +189,38 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// TestDenialHoldsNoSecret damages a URL at every place, in every way that moves
+// what comes after it into another part of the URL.
+func TestDenialHoldsNoSecret(t *testing.T) {
+	t.Parallel()
+	p := parser(t, "aws")
+	const session = "IQoJb3JpZ2luX2VjEOr0123456789AbCdEfGhIjKlMnOpQrStUvWxYz"
+	signature := strings.Repeat("0123456789abcdef", 4)
+	q := fill(base("us-west-2"))
+	name := "X-Amz-Signature="
+	first := name + signature + "&X-Amz-Security-Token=" + session + "&" + strings.Replace(q, "&"+name+signature, "", 1)
+	for _, query := range []string{q + "&X-Amz-Security-Token=" + session, first} {
+		u := "https://sts.us-west-2.amazonaws.com/?" + query
+		for i := range len(u) {
+			for _, put := range []string{"", "&", "=", "%3D", "%26", "/", "?", ":", ".", ";", "#", "@", "+", "%", " ", "é", "\n"} {
+				for _, rest := range []string{u[i:], u[i+1:], "X-Amz-Credential=AKID%2F20260101%2F" + u[i:]} {
+					_, err := p.Parse(encode(u[:i]+put+rest), now)
+					if err == nil {
+						continue
+					}
+					for _, secret := range []string{signature, session} {
+						for j := 0; j+16 <= len(secret); j++ {
+							if strings.Contains(err.Error(), secret[j:j+16]) {
+								t.Fatalf("%q in %v", put, err)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestTokenHasOneSpelling(t *testing.T) {
 	t.Parallel()
 	p := parser(t, "aws")

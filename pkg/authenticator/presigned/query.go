@@ -59,14 +59,14 @@ func parseQuery(query string) (*params, error) {
 		}
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, malformed("query parameter " + quote(key) + " has no value")
+			return nil, malformed("query parameter " + quote(key, paramShape) + " has no value")
 		}
 		if strings.IndexByte(pair, ';') >= 0 {
 			return nil, malformed("unescaped ; in query")
 		}
 		i := paramIndex(key)
 		if i < 0 {
-			return nil, malformed("query parameter " + quote(key) + " does not belong in a presigned GetCallerIdentity")
+			return nil, malformed("query parameter " + quote(key, paramShape) + " does not belong in a presigned GetCallerIdentity")
 		}
 		if p.present[i] {
 			return nil, malformed("query parameter " + paramNames[i] + " is there twice")
@@ -263,7 +263,7 @@ func checkCredential(credential, date string, host iam.STSHost) (string, error) 
 	case day != date[:8]:
 		return "", malformed("X-Amz-Credential is for another day than X-Amz-Date")
 	case scopeRegion != region:
-		return "", malformed("X-Amz-Credential is for region " + quote(scopeRegion) + ", the host for " + region)
+		return "", malformed("X-Amz-Credential is for region " + quote(scopeRegion, hostShape) + ", the host for " + region)
 	case rest != "sts/aws4_request":
 		return "", malformed("X-Amz-Credential is not for the service sts")
 	}
