@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	stdlog "log"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -48,6 +49,9 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 			// matters, a watch that fails, the backends log themselves.
 			klog.LogToStderr(false)
 			klog.SetOutput(io.Discard)
+			// With GODEBUG=http2debug, net/http shows what it sends and gets,
+			// tokens and all, to the standard logger, which nobody else uses.
+			stdlog.SetOutput(io.Discard)
 			server, err := authenticator.New(authenticator.Options{
 				Settings: s, Log: log, Instance: instance(), DrainTime: drain,
 				UntilReady: untilReady, StandInEnds: standInEnds(s.Kubeconfig),

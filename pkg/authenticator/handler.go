@@ -3,9 +3,12 @@ package authenticator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -17,8 +20,13 @@ const (
 	// maxRequest is how large a TokenReview may be. An API server takes up to
 	// 1 MiB of headers, so no bearer token it passes on is longer.
 	maxRequest = 1<<20 + 64<<10
-	// keptBuffer is how large a buffer may be to be used again.
+	// keptBuffer is how large a buffer may be to be used again, and how long a
+	// request may be to need none of the largeAtOnce. No token of ours makes it
+	// longer.
 	keptBuffer = 64 << 10
+	// largeAtOnce bounds the longer ones in memory, whoever sends them and
+	// however slowly.
+	largeAtOnce = 16
 	// maxAtOnce bounds the logins being worked on, for each kind of token, so
 	// that those waiting for a slow STS do not hold up those that need none.
 	// Beyond it, answers are 503 at once instead of late.
@@ -32,6 +40,7 @@ type handler struct {
 	log      *slog.Logger
 	scrubbed map[string]bool
 	slots    map[string]chan struct{}
+	large    chan struct{}
 	buffers  sync.Pool
 	now      func() time.Time
 }
@@ -39,7 +48,7 @@ type handler struct {
 func newHandler(d *Decider, m *metrics.Metrics, log *slog.Logger, scrubbedAccounts []string) *handler {
 	h := &handler{
 		decider: d, metrics: m, log: log, scrubbed: map[string]bool{},
-		slots: map[string]chan struct{}{}, now: time.Now,
+		slots: map[string]chan struct{}{}, large: make(chan struct{}, largeAtOnce), now: time.Now,
 	}
 	h.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
 	for _, kind := range []string{metrics.TokenPresigned, metrics.TokenJWT, metrics.TokenOther} {
@@ -59,6 +68,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.malformed(w, start, http.StatusMethodNotAllowed, "expected POST")
 		return
 	}
+	defer h.recovered(w, r)
 	buf := h.buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= keptBuffer {
@@ -66,10 +76,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.buffers.Put(buf)
 		}
 	}()
-	body, err := readBody(w, r, (*buf)[:0])
+	body, leave, err := h.readBody(w, r, (*buf)[:0])
+	defer leave()
 	*buf = body
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, errTooManyLarge):
+		h.answer(w, r, body, "", start, Decision{Code: reason.Overloaded, Detail: err.Error(), Token: metrics.TokenOther})
+		return
 	case errors.As(err, &tooLarge):
 		h.malformed(w, start, http.StatusRequestEntityTooLarge, "request body is too large")
 		return
@@ -86,6 +100,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dec := h.decide(r.Context(), rev.Spec.Token)
+	// The body's buffer is free now: the review holds copies.
+	*buf = h.answer(w, r, body, rev.APIVersion, start, dec)
+}
+
+// answer records a decision and sends it, by way of a buffer that may be written
+// over, and returns that.
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, buf []byte, apiVersion string, start time.Time, dec Decision) []byte {
 	took := h.now().Sub(start)
 	scrubbed := dec.Identity != nil && h.scrubbed[dec.Identity.ARN.Account]
 	h.metrics.Authenticated(metrics.Result(dec.Code), took)
@@ -94,21 +115,34 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if scrubbed && dec.Code != reason.OK {
 		dec.Detail = "" // it may name the ARN
 	}
-
-	// The body's buffer is free now: the review holds copies.
 	status := http.StatusOK
-	out := body[:0]
+	out := buf[:0]
 	if dec.Code.Trouble() {
 		status = http.StatusServiceUnavailable
 		out = appendTrouble(out, status, &dec)
 	} else {
-		out = appendReview(out, rev.APIVersion, &dec, scrubbed)
+		out = appendReview(out, apiVersion, &dec, scrubbed)
 	}
-	*buf = out
 	header := w.Header()
 	header["Content-Type"] = contentJSON
 	w.WriteHeader(status)
 	_, _ = w.Write(out) // nobody is left to tell
+	return out
+}
+
+// recovered answers a request whose handling has panicked. What was thrown may
+// hold anything, so only its type is logged, and an error of the runtime's own.
+func (h *handler) recovered(w http.ResponseWriter, r *http.Request) {
+	thrown := recover()
+	if thrown == nil {
+		return
+	}
+	what := fmt.Sprintf("%T", thrown)
+	if err, ok := thrown.(runtime.Error); ok {
+		what = err.Error()
+	}
+	h.log.Error("fault in this program: a login could not be judged", "panic", what, "stack", string(debug.Stack()))
+	h.answer(w, r, nil, "", h.now(), Decision{Code: reason.Internal, Detail: "fault in the authenticator; its log says where", Token: metrics.TokenOther})
 }
 
 // decide judges a token if there is room.
@@ -126,22 +160,40 @@ func (h *handler) decide(ctx context.Context, token string) Decision {
 
 var contentJSON = []string{"application/json"}
 
-func readBody(w http.ResponseWriter, r *http.Request, b []byte) ([]byte, error) {
+var errTooManyLarge = errors.New("too many long requests at once")
+
+// readBody reads a request's body into a buffer. The function it returns is to
+// be called when the body is needed no more.
+func (h *handler) readBody(w http.ResponseWriter, r *http.Request, b []byte) (_ []byte, leave func(), _ error) {
+	leave = func() {}
 	if r.ContentLength > maxRequest {
-		return b, &http.MaxBytesError{Limit: maxRequest}
+		return b, leave, &http.MaxBytesError{Limit: maxRequest}
 	}
 	body := http.MaxBytesReader(w, r.Body, maxRequest)
+	large := false
 	for {
+		if len(b) >= keptBuffer && !large {
+			select {
+			case h.large <- struct{}{}:
+				large, leave = true, func() { <-h.large }
+			default:
+				return b, leave, errTooManyLarge
+			}
+		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
-		n, err := body.Read(b[len(b):cap(b)])
+		room := cap(b)
+		if !large {
+			room = min(room, keptBuffer)
+		}
+		n, err := body.Read(b[len(b):room])
 		b = b[:len(b)+n]
 		if err == io.EOF {
-			return b, nil
+			return b, leave, nil
 		}
 		if err != nil {
-			return b, err
+			return b, leave, err
 		}
 	}
 }
@@ -181,7 +233,11 @@ func (h *handler) logDecision(ctx context.Context, dec *Decision, scrubbed bool,
 		}
 	}
 	if dec.Code == reason.OK {
-		attrs = append(attrs, slog.String("username", dec.Username), slog.Any("groups", groups(dec.Groups)), slog.String("backend", dec.Backend))
+		// Whom the fallback of his account maps has his ARN as a name.
+		if !scrubbed || dec.Username != dec.Identity.Canonical {
+			attrs = append(attrs, slog.String("username", dec.Username))
+		}
+		attrs = append(attrs, slog.Any("groups", groups(dec.Groups)), slog.String("backend", dec.Backend))
 	} else if !scrubbed {
 		attrs = append(attrs, slog.String("detail", dec.Detail))
 	}

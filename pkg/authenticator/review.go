@@ -41,7 +41,10 @@ func parseReview(body []byte) (*review, error) {
 			return nil, errNotReview
 		}
 	}
-	if r.Kind != kindReview || r.APIVersion != apiV1 && r.APIVersion != apiV1beta1 {
+	// One that says nothing of its type is taken for what it looks like, as the
+	// original does with any.
+	untyped := r.Kind == "" && r.APIVersion == "" && r.Spec.Token != ""
+	if !untyped && (r.Kind != kindReview || r.APIVersion != apiV1 && r.APIVersion != apiV1beta1) {
 		return nil, errNotReview
 	}
 	return r, nil
@@ -59,11 +62,16 @@ const (
 	extraCredentialID = "authentication.kubernetes.io/credential-id"
 )
 
-// appendReview writes the answer for a decision.
+// appendReview writes the answer for a decision, in the request's version. An
+// API server takes an answer without one for what it has asked for.
 func appendReview(b []byte, apiVersion string, dec *Decision, scrubbed bool) []byte {
-	b = append(b, `{"apiVersion":"`...)
-	b = append(b, apiVersion...)
-	b = append(b, `","kind":"TokenReview","status":{"authenticated":`...)
+	b = append(b, '{')
+	if apiVersion != "" {
+		b = append(b, `"apiVersion":"`...)
+		b = append(b, apiVersion...)
+		b = append(b, `","kind":"TokenReview",`...)
+	}
+	b = append(b, `"status":{"authenticated":`...)
 	if dec.Code != reason.OK {
 		b = append(b, `false`...)
 		if dec.Code != reason.NotOurs {

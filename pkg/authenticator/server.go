@@ -1,6 +1,7 @@
 package authenticator
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -325,8 +326,18 @@ func (s *Server) healthServer() *http.Server {
 	}
 }
 
-func (s *Server) quietLog() *log.Logger {
-	return slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug)
+// quietLog takes what net/http has to say.
+func (s *Server) quietLog() *log.Logger { return log.New(quiet{s.opts.Log}, "", 0) }
+
+// quiet logs lines at debug level, but for HTTP/2's own: with GODEBUG=http2debug
+// those are the requests, tokens and all.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Write(line []byte) (int, error) {
+	if !bytes.HasPrefix(line, []byte("http2: ")) {
+		q.log.Debug(string(bytes.TrimSpace(line)))
+	}
+	return len(line), nil
 }
 
 // shutdown lets the requests of servers finish, one server after the other.

@@ -42,6 +42,8 @@ const (
 	EC2Unreachable    Code = "ec2_unreachable"
 	Overloaded        Code = "overloaded"
 	NotReady          Code = "mappings_not_loaded"
+	// Internal: a fault in this program, and no verdict.
+	Internal Code = "internal_error"
 
 	NotMapped        Code = "not_mapped"
 	UserIDMismatch   Code = "user_id_mismatch"
@@ -55,7 +57,7 @@ func All() []Code {
 		OK, NotOurs, Malformed, Expired, ClockAhead, ClockBehind, WrongHost, WrongPartition, WrongCluster, TokenKindOff,
 		UnknownIssuer, UnknownKey, BadSignature, WrongAudience, WrongAccount,
 		STSRefused, STSBadAnswer, STSThrottled, STSUnreachable,
-		IssuerUnreachable, EC2Unreachable, Overloaded, NotReady,
+		IssuerUnreachable, EC2Unreachable, Overloaded, NotReady, Internal,
 		NotMapped, UserIDMismatch, TemplateUnfilled, ReservedName,
 	}
 }
@@ -65,7 +67,7 @@ func All() []Code {
 // tries once and does not remember.
 func (c Code) Trouble() bool {
 	switch c {
-	case STSThrottled, STSUnreachable, IssuerUnreachable, EC2Unreachable, Overloaded, NotReady:
+	case STSThrottled, STSUnreachable, IssuerUnreachable, EC2Unreachable, Overloaded, NotReady, Internal:
 		return true
 	}
 	return false
@@ -94,11 +96,11 @@ func (d *Denial) Error() string { return string(d.Code) + ": " + d.Detail }
 func (d *Denial) Unwrap() error { return d.cause }
 
 // Of returns the denial that err is or wraps. An error that is none is a fault
-// in this program, and reported as overload rather than as a verdict.
+// in this program, and reported as such rather than as a verdict.
 func Of(err error) *Denial {
 	var d *Denial
 	if errors.As(err, &d) {
 		return d
 	}
-	return Wrap(Overloaded, "internal error", err)
+	return Wrap(Internal, "fault in the authenticator", err)
 }
