@@ -167,4 +167,3 @@ func FuzzAppendReview(f *testing.F) {
 		}
 	})
 }
-

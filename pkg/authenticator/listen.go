@@ -162,5 +162,8 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("health: cannot listen: %w", err)
 	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // by then the file may be the next server's
+	}
 	return l, nil
 }

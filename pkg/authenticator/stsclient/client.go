@@ -57,12 +57,13 @@ type Client struct {
 	opts      Options
 	endpoint  *url.URL
 	transport *http.Transport
+	gate      *gate
 }
 
 // New returns a client. The proxy environment (HTTPS_PROXY, NO_PROXY) is
 // respected.
 func New(opts Options) (*Client, error) {
-	c := &Client{opts: opts}
+	c := &Client{opts: opts, gate: newGate()}
 	if opts.Now == nil {
 		c.opts.Now = time.Now
 	}
@@ -101,8 +102,14 @@ func (c *Client) Identify(ctx context.Context, tok presigned.Token) (identity.Id
 	defer cancel()
 	region := RegionLabel(tok.Host)
 	start := c.opts.Now()
+	end, ok := c.gate.enter(c.dials(tok), start)
+	if !ok {
+		return identity.Identity{}, reason.New(reason.Overloaded, "too many calls to "+tok.Host.Name+" wait for an answer")
+	}
 	status, body, err := c.get(ctx, tok)
-	c.opts.Observe(region, status, c.opts.Now().Sub(start))
+	now := c.opts.Now()
+	end(now, status != 0)
+	c.opts.Observe(region, status, now.Sub(start))
 	if err != nil {
 		return identity.Identity{}, unreachable(ctx, tok.Host.Name, err)
 	}
@@ -117,13 +124,18 @@ func (c *Client) Identify(ctx context.Context, tok presigned.Token) (identity.Id
 	return id, nil
 }
 
+// dials returns the host that is called for a token.
+func (c *Client) dials(tok presigned.Token) string {
+	if c.endpoint != nil {
+		return c.endpoint.Host
+	}
+	return tok.Host.Name
+}
+
 // get makes the call. The request is put together from checked parts; nothing
 // of the token's text is passed on unread.
 func (c *Client) get(ctx context.Context, tok presigned.Token) (status int, body []byte, err error) {
-	u := &url.URL{Scheme: "https", Host: tok.Host.Name, Path: "/", RawQuery: tok.Query}
-	if c.endpoint != nil {
-		u.Host = c.endpoint.Host
-	}
+	u := &url.URL{Scheme: "https", Host: c.dials(tok), Path: "/", RawQuery: tok.Query}
 	req := (&http.Request{
 		Method: http.MethodGet, URL: u, Host: tok.Host.Name,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
