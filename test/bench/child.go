@@ -18,7 +18,7 @@ type child struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	out   *bufio.Scanner
-	addrs [2]string
+	addrs []string
 	mu    sync.Mutex
 }
 
@@ -79,7 +79,7 @@ func (c *child) close() error {
 }
 
 // talk is the other end: it says the addresses, then obeys.
-func talk[Order any](in io.Reader, out io.Writer, addrs [2]string, obey func(Order) (any, error)) error {
+func talk[Order any](in io.Reader, out io.Writer, addrs []string, obey func(Order) (any, error)) error {
 	encode := json.NewEncoder(out)
 	if err := encode.Encode(addrs); err != nil {
 		return err

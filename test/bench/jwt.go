@@ -35,56 +35,68 @@ type bareOrder struct {
 	For       time.Duration `json:"for"`
 }
 
-// jwtMain is a process that is an authenticator, and on order checks bare
-// signatures, so that both cost what they do in one process.
-func jwtMain(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+// jwtMain is a process that is an authenticator, one that remembers no tokens and
+// one that does, and on order checks bare signatures, so that all cost what they
+// do in one process.
+func jwtMain(ctx context.Context, dir string, in io.Reader, out io.Writer) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
 	debug.SetGCPercent(authenticator.GCPercent) // as the program does
-	file, err := config.Load(filepath.Join(dir, "config-jwt.yaml"))
+	var addrs []string
+	for _, ttl := range []time.Duration{0, config.Defaults().TokenCacheTTL} {
+		addr, stop, startErr := jwtServer(ctx, dir, ttl)
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		addrs = append(addrs, addr)
+	}
+	idle, err := serveNothing(ctx, dir)
 	if err != nil {
 		return err
+	}
+	return errors.Join(talk(in, out, append(addrs, idle.Addr), bareChecks), idle.Close())
+}
+
+// jwtServer starts an authenticator that remembers tokens for so long.
+func jwtServer(ctx context.Context, dir string, ttl time.Duration) (addr string, stop func() error, err error) {
+	file, err := config.Load(filepath.Join(dir, "config-jwt.yaml"))
+	if err != nil {
+		return "", nil, err
 	}
 	settings := config.Defaults()
 	settings.Apply(file)
 	settings.StateDir, settings.Port, settings.HealthPort = dir, 0, 0
-	settings.KubeconfigPregenerated, settings.TokenCacheTTL = true, 0
+	settings.KubeconfigPregenerated, settings.TokenCacheTTL = true, ttl
 	settings.Complete()
 	if err := settings.Check(); err != nil {
-		return err
+		return "", nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "jwt.log"))
+	log, err := os.Create(filepath.Join(dir, fmt.Sprintf("jwt-%s.log", ttl)))
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	defer log.Close()
 	started := make(chan net.Addr, 1)
 	server, err := authenticator.New(authenticator.Options{
 		Settings: settings, Log: slog.New(slog.NewTextHandler(log, nil)), Instance: "bench",
 		Started: func(webhook, _ net.Addr) { started <- webhook },
 	})
 	if err != nil {
-		return err
+		return "", nil, errors.Join(err, log.Close())
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- server.Run(ctx) }()
-	defer func() {
+	stop = func() error {
 		cancel()
-		if ended := <-done; ended != nil {
-			fmt.Fprintln(os.Stderr, "bench: authenticator:", ended)
-		}
-	}()
+		return errors.Join(<-done, log.Close())
+	}
 	select {
 	case err := <-done:
-		done <- nil
-		return err
+		cancel()
+		return "", nil, errors.Join(err, log.Close())
 	case addr := <-started:
-		idle, err := serveNothing(ctx, dir)
-		if err != nil {
-			return err
-		}
-		return errors.Join(talk(in, out, [2]string{addr.String(), idle.Addr}, bareChecks), idle.Close())
+		return addr.String(), stop, nil
 	}
 }
 
@@ -193,7 +205,7 @@ func (b *bench) jwt(ctx context.Context) (rows []row, err error) {
 		}
 		l := newLoad(w, bodies)
 		for _, atOnce := range []int{1, 8, 64} {
-			var whole, bare, least []float64
+			var whole, cached, bare, least []float64
 			// Twice as often as the rest, and the bare check on either side of
 			// what it is held against: CPU time too depends on what else the
 			// machine does, and here it is all in the ratio.
@@ -209,15 +221,22 @@ func (b *bench) jwt(ctx context.Context) (rows []row, err error) {
 				if err := server.ask(bareOrder{algorithm, b.window / 4}, &after); err != nil {
 					return nil, err
 				}
-				nothing, err := l.run(ctx, w, server.addrs[1], server.cmd.Process.Pid, atOnce, b.window)
+				remembered, err := l.run(ctx, w, server.addrs[1], server.cmd.Process.Pid, atOnce, b.window)
+				if err != nil {
+					return nil, err
+				}
+				nothing, err := l.run(ctx, w, server.addrs[2], server.cmd.Process.Pid, atOnce, b.window)
 				if err != nil {
 					return nil, err
 				}
 				check := (before + after) / 2 / 1000
-				whole, bare, least = append(whole, s.cpu), append(bare, check), append(least, check+nothing.cpu)
+				whole, cached = append(whole, s.cpu), append(cached, remembered.cpu)
+				bare, least = append(bare, check), append(least, check+nothing.cpu)
 			}
-			rows = append(rows, compare(fmt.Sprintf("JWT login %s, %d at once: CPU", algorithm, atOnce), "us", "bare signature check", aim, whole, bare),
-				compare(fmt.Sprintf("JWT login %s, %d at once: CPU", algorithm, atOnce), "us", "the same and an HTTPS request that does nothing", "", whole, least))
+			name := fmt.Sprintf("JWT login %s, %d at once: CPU", algorithm, atOnce)
+			rows = append(rows, compare(name, "us", "bare signature check", aim, whole, bare),
+				compare(name, "us", "the same and an HTTPS request that does nothing", "", whole, least),
+				compare(name+", cached", "us", "bare signature check", "", cached, bare))
 		}
 	}
 	return rows, nil

@@ -66,15 +66,15 @@ func stsMain(ctx context.Context, dir string, in io.Reader, out io.Writer) error
 		answers: map[string][]byte{},
 	}
 	f.latency.Store(&latency{})
-	var addrs [2]string
-	for i, serve := range []func(net.Conn){f.serve1, f.serve2} {
+	var addrs []string
+	for _, serve := range []func(net.Conn){f.serve1, f.serve2} {
 		var lc net.ListenConfig
 		ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
 		defer ln.Close()
-		addrs[i] = ln.Addr().String()
+		addrs = append(addrs, ln.Addr().String())
 		go f.accept(ln, serve)
 	}
 	return talk(in, out, addrs, func(order latency) (any, error) {
