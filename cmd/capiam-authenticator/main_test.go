@@ -44,6 +44,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	if err := os.WriteFile(good, []byte("clusterID: c\nserver: {mapRoles: [{rolearn: junk, username: x}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	dynamic := writeConfig(t, t.TempDir(), "clusterID: c\nserver: {dynamicfilepath: /x}\n")
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -60,6 +61,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"log format", []string{"server", "-i", "c", "-l", "xml"}, []string{`unknown format "xml"`}},
 		{"mounted mapping", []string{"server", "-c", good, "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"junk"}},
 		{"no API server", []string{"server", "-i", "c", "--backend-mode", "EKSConfigMap", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated", "--kubeconfig", "/absent"}, []string{"no way to the API server"}},
+		{"dynamic file nobody reads", []string{"server", "-c", dynamic}, []string{"server.dynamicfilepath: is set, but DynamicFile is not among the backends", "--backend-mode"}},
 		{"token's cache", []string{"token", "-i", "c", "--cache"}, []string{"--cache is not honoured"}},
 		{"verify nothing", []string{"verify", "-i", "c"}, []string{"no token"}},
 		{"verify junk", []string{"verify", "-i", "c", "-t", "k8s-aws-v1.junk"}, []string{"malformed_token"}},

@@ -135,6 +135,12 @@ func (g *globals) settings(cmd *cobra.Command, s *config.Settings) error {
 	if s.Region == "" {
 		s.Region = os.Getenv("AWS_DEFAULT_REGION")
 	}
+	if cmd.Flags().Lookup("backend-mode") == nil {
+		// The command asks no backend, and what the file says of them may be
+		// whole only with the server's flag.
+		s.DynamicFilePath = ""
+		s.BackendMode = config.Defaults().BackendMode
+	}
 	s.Complete()
 	return s.Check()
 }

@@ -136,6 +136,7 @@ func TestCheck(t *testing.T) {
 		{"issuer's slash", func(s *Settings) {
 			s.TokenIssuers = []TokenIssuer{{IssuerURL: "https://x/", AccountID: "111122223333"}}
 		}, "must not end in a slash"},
+		{"dynamic file nobody reads", func(s *Settings) { s.DynamicFilePath = "/x" }, "server.dynamicfilepath: is set, but DynamicFile is not among the backends, so nobody would read it: add that to server.backendMode (--backend-mode)"},
 		{"port", func(s *Settings) { s.HealthPort = s.Port }, "taken by the webhook itself"},
 		{"region", func(s *Settings) { s.STSRegions = []string{"evil"} }, "server.stsRegions"},
 		{"endpoint", func(s *Settings) { s.STSEndpoint = "https://user@host" }, "server.stsEndpoint"},

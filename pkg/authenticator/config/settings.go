@@ -239,8 +239,11 @@ func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
 	if _, err := mapping.ParseBackends(s.BackendMode); err != nil {
 		fail("server.backendMode", "%v", err)
 	}
-	if slices.Contains(s.BackendMode, mapping.BackendDynamicFile) && s.DynamicFilePath == "" {
+	switch dynamic := slices.Contains(s.BackendMode, mapping.BackendDynamicFile); {
+	case dynamic && s.DynamicFilePath == "":
 		fail("server.dynamicfilepath", "must be set for the backend %s", mapping.BackendDynamicFile)
+	case !dynamic && s.DynamicFilePath != "":
+		fail("server.dynamicfilepath", "is set, but %s is not among the backends, so nobody would read it: add that to server.backendMode (--backend-mode), or take this key out", mapping.BackendDynamicFile)
 	}
 	for m := range s.ReservedPrefixes {
 		if !slices.Contains(mapping.Backends(), m) {
