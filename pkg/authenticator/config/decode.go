@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,18 @@ func (d *decoder) text(to *string) func(*yaml.Node, string) {
 	}
 }
 
+// filled reads a text that must not be empty, where the default is not: an empty
+// one would have to mean something else than its absence.
+func (d *decoder) filled(to *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		if n.Kind == yaml.ScalarNode && !isNull(n) && n.Value == "" {
+			d.fail(n, key, "must not be empty: leave the key out for the default")
+			return
+		}
+		d.text(to)(n, key)
+	}
+}
+
 func (d *decoder) texts(to *[]string) func(*yaml.Node, string) {
 	return d.list(func(n *yaml.Node, key string) {
 		var s string
@@ -118,18 +131,37 @@ func (d *decoder) modes(to *[]string) func(*yaml.Node, string) {
 	}
 }
 
-func (d *decoder) integer(to *int) func(*yaml.Node, string) {
+// integer reads a whole number in a range that does not include 0, which stands
+// for a key that is not there.
+func (d *decoder) integer(to *int, least, most int) func(*yaml.Node, string) {
+	return d.number(least, most, func(i int) { *to = i })
+}
+
+// size reads a whole number that may be 0.
+func (d *decoder) size(to **int) func(*yaml.Node, string) {
+	return d.number(0, math.MaxInt, func(i int) { *to = &i })
+}
+
+func (d *decoder) number(least, most int, set func(int)) func(*yaml.Node, string) {
 	return func(n *yaml.Node, key string) {
 		if isNull(n) {
 			return
 		}
 		i, err := strconv.Atoi(n.Value)
-		if n.Kind != yaml.ScalarNode || err != nil {
-			d.fail(n, key, "want a whole number, got %s", kind(n))
+		if n.Kind != yaml.ScalarNode || err != nil || i < least || i > most {
+			d.fail(n, key, "want a whole number %s, got %s", numberRange(least, most), kind(n))
 			return
 		}
-		*to = i
+		set(i)
 	}
+}
+
+// numberRange says in words what a number may be.
+func numberRange(least, most int) string {
+	if most == math.MaxInt {
+		return fmt.Sprintf("of at least %d", least)
+	}
+	return fmt.Sprintf("from %d to %d", least, most)
 }
 
 func (d *decoder) boolean(to **bool) func(*yaml.Node, string) {

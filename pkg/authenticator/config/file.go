@@ -11,7 +11,8 @@ import (
 )
 
 // File is the configuration file as it is written. A field that is zero (or
-// nil) was not set, and leaves the default in force.
+// nil) was not set, and leaves the default in force: Parse takes no zero where
+// that would not be the same.
 type File struct {
 	// ClusterID is the name tokens are made for.
 	ClusterID string `yaml:"clusterID,omitempty"`
@@ -85,8 +86,9 @@ type Server struct {
 	// TokenCacheTTL is how long a verified token is remembered at most; zero
 	// switches the cache off; one minute if unset.
 	TokenCacheTTL *time.Duration `yaml:"tokenCacheTTL,omitempty"`
-	// TokenCacheSize is how many verified tokens are remembered at most.
-	TokenCacheSize int `yaml:"tokenCacheSize,omitempty"`
+	// TokenCacheSize is how many verified tokens are remembered at most; zero
+	// switches the cache off; 4096 if unset.
+	TokenCacheSize *int `yaml:"tokenCacheSize,omitempty"`
 }
 
 // MapRole is one role, or one SSO permission set, of the MountedFile backend.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 
 // maxFileBytes bounds the configuration file; a ConfigMap cannot hold more.
 const maxFileBytes = 4 << 20
+
+const maxPort = 65535
 
 // Problem is one thing wrong with a configuration.
 type Problem struct {
@@ -109,20 +112,20 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		return
 	}
 	d.object(n, key, fields{
-		"partition":                   {"partition", d.text(&s.Partition)},
-		"port":                        {"port", d.integer(&s.Port)},
-		"hostname":                    {"hostname", d.text(&s.Hostname)},
-		"address":                     {"address", d.text(&s.Address)},
-		"statedir":                    {"stateDir", d.text(&s.StateDir)},
-		"generatekubeconfig":          {"generateKubeconfig", d.text(&s.GenerateKubeconfig)},
+		"partition":                   {"partition", d.filled(&s.Partition)},
+		"port":                        {"port", d.integer(&s.Port, 1, maxPort)},
+		"hostname":                    {"hostname", d.filled(&s.Hostname)},
+		"address":                     {"address", d.filled(&s.Address)},
+		"statedir":                    {"stateDir", d.filled(&s.StateDir)},
+		"generatekubeconfig":          {"generateKubeconfig", d.filled(&s.GenerateKubeconfig)},
 		"kubeconfigpregenerated":      {"kubeconfigPregenerated", d.boolean(&s.KubeconfigPregenerated)},
 		"kubeconfig":                  {"kubeconfig", d.text(&s.Kubeconfig)},
 		"master":                      {"master", d.text(&s.Master)},
 		"backendmode":                 {"backendMode", d.modes(&s.BackendMode)},
 		"ec2describeinstancesrolearn": {"ec2DescribeInstancesRoleARN", d.text(&s.EC2DescribeInstancesRoleARN)},
 		"sourcearn":                   {"sourceARN", d.text(&s.SourceARN)},
-		"ec2describeinstancesqps":     {"ec2DescribeInstancesQps", d.integer(&s.EC2DescribeInstancesQPS)},
-		"ec2describeinstancesburst":   {"ec2DescribeInstancesBurst", d.integer(&s.EC2DescribeInstancesBurst)},
+		"ec2describeinstancesqps":     {"ec2DescribeInstancesQps", d.integer(&s.EC2DescribeInstancesQPS, 1, math.MaxInt)},
+		"ec2describeinstancesburst":   {"ec2DescribeInstancesBurst", d.integer(&s.EC2DescribeInstancesBurst, 1, math.MaxInt)},
 		"scrubbedaccounts":            {"scrubbedAccounts", d.texts(&s.ScrubbedAccounts)},
 		"dynamicfilepath":             {"dynamicfilepath", d.text(&s.DynamicFilePath)},
 		"dynamicfileuseridstrict":     {"dynamicfileUserIDStrict", d.boolean(&s.DynamicFileUserIDStrict)},
@@ -177,13 +180,13 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		"region":             {"region", d.text(&s.Region)},
 		"stsregions":         {"stsRegions", d.texts(&s.STSRegions)},
 		"stsendpoint":        {"stsEndpoint", d.text(&s.STSEndpoint)},
-		"healthaddress":      {"healthAddress", d.text(&s.HealthAddress)},
-		"healthport":         {"healthPort", d.integer(&s.HealthPort)},
+		"healthaddress":      {"healthAddress", d.filled(&s.HealthAddress)},
+		"healthport":         {"healthPort", d.integer(&s.HealthPort, 1, maxPort)},
 		"healthsocket":       {"healthSocket", d.text(&s.HealthSocket)},
 		"shareport":          {"sharePort", d.boolean(&s.SharePort)},
 		"snapshotdir":        {"snapshotDir", d.text(&s.SnapshotDir)},
 		"awsauthgraceperiod": {"awsAuthGracePeriod", d.duration(&s.AWSAuthGracePeriod)},
 		"tokencachettl":      {"tokenCacheTTL", d.duration(&s.TokenCacheTTL)},
-		"tokencachesize":     {"tokenCacheSize", d.integer(&s.TokenCacheSize)},
+		"tokencachesize":     {"tokenCacheSize", d.size(&s.TokenCacheSize)},
 	})
 }

@@ -71,7 +71,13 @@ func TestParseReportsEverything(t *testing.T) {
 		{"twice", "clusterID: a\nCLUSTERID: b\n", "f:2: clusterID: given twice, first in line 1"},
 		{"not honoured", "server: {dynamicBackendModePath: /x}\n", "f:1: server.dynamicBackendModePath: not honoured by this server: "},
 		{"client's key", "defaultRole: x\n", "f:1: defaultRole: not honoured by this server: "},
-		{"type", "server: {port: many}\n", `f:1: server.port: want a whole number, got "many"`},
+		{"type", "server: {port: many}\n", `f:1: server.port: want a whole number from 1 to 65535, got "many"`},
+		{"port 0", "server:\n  port: 0\n", `f:2: server.port: want a whole number from 1 to 65535, got "0"`},
+		{"port beyond", "server: {healthPort: 70000}\n", `f:1: server.healthPort: want a whole number from 1 to 65535, got "70000"`},
+		{"no queries", "server: {ec2DescribeInstancesQps: 0}\n", `f:1: server.ec2DescribeInstancesQps: want a whole number of at least 1, got "0"`},
+		{"no burst", "server: {ec2DescribeInstancesBurst: -1}\n", `server.ec2DescribeInstancesBurst: want a whole number of at least 1, got "-1"`},
+		{"negative size", "server: {tokenCacheSize: -1}\n", `server.tokenCacheSize: want a whole number of at least 0, got "-1"`},
+		{"empty address", "server: {address: ''}\n", "f:1: server.address: must not be empty"},
 		{"bool for text", "clusterID: true\n", `f:1: clusterID: want a string, got "true": put it in quotes`},
 		{"list", "server:\n  mapAccounts: 1\n", `f:2: server.mapAccounts: want a list, got "1"`},
 		{"element", "server:\n  mapRoles: [{rolearn: a, usernam: b}]\n", "f:2: server.mapRoles[0].usernam: unknown key"},
@@ -101,6 +107,8 @@ func TestEncodeIsReadBack(t *testing.T) {
 		MapRoles:     []MapRole{{RoleARN: "arn:aws:iam::111122223333:role/R", Username: "{{SessionName}}", Groups: []string{"g"}}},
 		MapAccounts:  []string{"012345678901"},
 		Audiences:    []string{"a"},
+
+		TokenCacheSize: new(0),
 	}}
 	data, err := f.Encode()
 	if err != nil {
@@ -138,6 +146,10 @@ func TestCheck(t *testing.T) {
 		}, "must not end in a slash"},
 		{"dynamic file nobody reads", func(s *Settings) { s.DynamicFilePath = "/x" }, "server.dynamicfilepath: is set, but DynamicFile is not among the backends, so nobody would read it: add that to server.backendMode (--backend-mode)"},
 		{"port", func(s *Settings) { s.HealthPort = s.Port }, "taken by the webhook itself"},
+		{"port beyond", func(s *Settings) { s.Port = 70000 }, "--port: want a whole number from 0 to 65535, got 70000"},
+		{"no queries", func(s *Settings) { s.EC2DescribeInstancesQPS = 0 }, "--ec2-describeInstances-qps: want a whole number of at least 1, got 0"},
+		{"negative size", func(s *Settings) { s.TokenCacheSize = -1 }, "--token-cache-size: want a whole number of at least 0, got -1"},
+		{"negative time", func(s *Settings) { s.TokenCacheTTL = -time.Second }, "--token-cache-ttl: must not be negative, got -1s"},
 		{"region", func(s *Settings) { s.STSRegions = []string{"evil"} }, "server.stsRegions"},
 		{"endpoint", func(s *Settings) { s.STSEndpoint = "https://user@host" }, "server.stsEndpoint"},
 	} {
@@ -157,6 +169,29 @@ func TestCheck(t *testing.T) {
 	s.Complete()
 	if err := s.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestZeroThatIsGivenCounts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		in   string
+		want int
+	}{
+		{"server: {tokenCacheSize: 0}\n", 0},
+		{"server: {tokenCacheSize: 7}\n", 7},
+		{"server: {tokenCacheSize: null}\n", Defaults().TokenCacheSize},
+		{"server: {}\n", Defaults().TokenCacheSize},
+	} {
+		f, err := Parse("f", []byte(tc.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Defaults()
+		s.Apply(f)
+		if s.TokenCacheSize != tc.want {
+			t.Errorf("%q: got %d", tc.in, s.TokenCacheSize)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -139,7 +140,7 @@ func (s *Settings) Apply(f *File) {
 	set(&s.SnapshotDir, v.SnapshotDir)
 	setPtr(&s.AWSAuthGracePeriod, v.AWSAuthGracePeriod)
 	setPtr(&s.TokenCacheTTL, v.TokenCacheTTL)
-	set(&s.TokenCacheSize, v.TokenCacheSize)
+	setPtr(&s.TokenCacheSize, v.TokenCacheSize)
 }
 
 func set[T comparable](to *T, v T) {
@@ -196,14 +197,7 @@ func (s *Settings) Check() error {
 		fail("server.stsRegions", "%v", err)
 	}
 	s.checkBackends(fail)
-	for _, x := range []struct {
-		key  string
-		port int
-	}{{"server.port", s.Port}, {"server.healthPort", s.HealthPort}} {
-		if x.port < 0 || x.port > 65535 {
-			fail(x.key, "%d is no port number", x.port)
-		}
-	}
+	e = append(e, s.checkNumbers()...)
 	if s.Port != 0 && s.Port == s.HealthPort && s.Address == s.HealthAddress {
 		fail("server.healthPort", "port %d is taken by the webhook itself", s.Port)
 	}
@@ -222,17 +216,40 @@ func (s *Settings) Check() error {
 			fail("server.stsEndpoint", "%q: %s", s.STSEndpoint, msg)
 		}
 	}
-	if s.EC2DescribeInstancesQPS < 1 || s.EC2DescribeInstancesBurst < 1 {
-		fail("server.ec2DescribeInstancesQps", "queries a second and burst must be at least 1")
-	}
-	if s.TokenCacheTTL < 0 || s.AWSAuthGracePeriod < 0 || s.TokenCacheSize < 0 {
-		fail("server.tokenCacheTTL", "lengths of time and sizes must not be negative")
-	}
 	s.checkIssuers(fail)
 	if len(e) > 0 {
 		return e
 	}
 	return nil
+}
+
+// checkNumbers checks what flags say; the file's numbers are checked as they are
+// read. There a port must not be 0, one nobody knows beforehand, which is of use
+// to tests only.
+func (s *Settings) checkNumbers() (e Errors) {
+	for _, x := range []struct {
+		flag               string
+		value, least, most int
+	}{
+		{"--port", s.Port, 0, maxPort},
+		{"--health-port", s.HealthPort, 0, maxPort},
+		{"--ec2-describeInstances-qps", s.EC2DescribeInstancesQPS, 1, math.MaxInt},
+		{"--ec2-describeInstances-burst", s.EC2DescribeInstancesBurst, 1, math.MaxInt},
+		{"--token-cache-size", s.TokenCacheSize, 0, math.MaxInt},
+	} {
+		if x.value < x.least || x.value > x.most {
+			e = append(e, Problem{Key: x.flag, Message: fmt.Sprintf("want a whole number %s, got %d", numberRange(x.least, x.most), x.value)})
+		}
+	}
+	for _, x := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--token-cache-ttl", s.TokenCacheTTL}, {"--aws-auth-grace-period", s.AWSAuthGracePeriod}} {
+		if x.value < 0 {
+			e = append(e, Problem{Key: x.flag, Message: fmt.Sprintf("must not be negative, got %s", x.value)})
+		}
+	}
+	return e
 }
 
 func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
