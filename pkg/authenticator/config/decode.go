@@ -118,16 +118,36 @@ func (d *decoder) texts(to *[]string) func(*yaml.Node, string) {
 	})
 }
 
-// modes reads a list, or the comma-separated text that the flag takes.
-func (d *decoder) modes(to *[]string) func(*yaml.Node, string) {
+// words reads a list, or one text with blanks between the elements, as the
+// original does, or with commas, as the flag has them.
+func (d *decoder) words(to *[]string) func(*yaml.Node, string) {
 	return func(n *yaml.Node, key string) {
-		if n.Kind == yaml.ScalarNode && !isNull(n) {
-			for m := range strings.SplitSeq(n.Value, ",") {
-				*to = append(*to, strings.TrimSpace(m))
-			}
+		if n.Kind != yaml.ScalarNode || isNull(n) {
+			d.texts(to)(n, key)
 			return
 		}
-		d.texts(to)(n, key)
+		if strings.TrimSpace(n.Value) == "" {
+			return
+		}
+		for part := range strings.SplitSeq(n.Value, ",") {
+			words := strings.Fields(part)
+			if len(words) == 0 {
+				d.fail(n, key, "an element is missing in %s", kind(n))
+				return
+			}
+			*to = append(*to, words...)
+		}
+	}
+}
+
+// modes reads the backends. None at all would not be the default.
+func (d *decoder) modes(to *[]string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		problems := len(d.problems)
+		d.words(to)(n, key)
+		if len(*to) == 0 && len(d.problems) == problems && !isNull(n) {
+			d.fail(n, key, "must not be empty: leave the key out for the default")
+		}
 	}
 }
 

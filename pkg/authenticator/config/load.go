@@ -126,7 +126,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		"sourcearn":                   {"sourceARN", d.text(&s.SourceARN)},
 		"ec2describeinstancesqps":     {"ec2DescribeInstancesQps", d.integer(&s.EC2DescribeInstancesQPS, 1, math.MaxInt)},
 		"ec2describeinstancesburst":   {"ec2DescribeInstancesBurst", d.integer(&s.EC2DescribeInstancesBurst, 1, math.MaxInt)},
-		"scrubbedaccounts":            {"scrubbedAccounts", d.texts(&s.ScrubbedAccounts)},
+		"scrubbedaccounts":            {"scrubbedAccounts", d.words(&s.ScrubbedAccounts)},
 		"dynamicfilepath":             {"dynamicfilepath", d.text(&s.DynamicFilePath)},
 		"dynamicfileuseridstrict":     {"dynamicfileUserIDStrict", d.boolean(&s.DynamicFileUserIDStrict)},
 		"dynamicbackendmodepath":      {"dynamicBackendModePath", d.notHonoured("the order of backends is fixed while the server runs; set backendMode and restart")},

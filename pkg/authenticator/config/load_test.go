@@ -78,6 +78,9 @@ func TestParseReportsEverything(t *testing.T) {
 		{"no burst", "server: {ec2DescribeInstancesBurst: -1}\n", `server.ec2DescribeInstancesBurst: want a whole number of at least 1, got "-1"`},
 		{"negative size", "server: {tokenCacheSize: -1}\n", `server.tokenCacheSize: want a whole number of at least 0, got "-1"`},
 		{"empty address", "server: {address: ''}\n", "f:1: server.address: must not be empty"},
+		{"no backends", "server: {backendMode: []}\n", "f:1: server.backendMode: must not be empty"},
+		{"blank backends", "server: {backendMode: ' '}\n", "f:1: server.backendMode: must not be empty"},
+		{"a backend missing", "server: {backendMode: 'CRD,,File'}\n", `f:1: server.backendMode: an element is missing in "CRD,,File"`},
 		{"bool for text", "clusterID: true\n", `f:1: clusterID: want a string, got "true": put it in quotes`},
 		{"list", "server:\n  mapAccounts: 1\n", `f:2: server.mapAccounts: want a list, got "1"`},
 		{"element", "server:\n  mapRoles: [{rolearn: a, usernam: b}]\n", "f:2: server.mapRoles[0].usernam: unknown key"},
@@ -191,6 +194,23 @@ func TestZeroThatIsGivenCounts(t *testing.T) {
 		s.Apply(f)
 		if s.TokenCacheSize != tc.want {
 			t.Errorf("%q: got %d", tc.in, s.TokenCacheSize)
+		}
+	}
+}
+
+func TestListsAsOneText(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"[CRD, MountedFile]", "CRD MountedFile", `"CRD,MountedFile"`, `" CRD ,  MountedFile "`} {
+		f, err := Parse("f", []byte("server:\n  backendMode: "+in+"\n  scrubbedAccounts: 012345678901 111122223333\n"))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		if want := []string{"CRD", "MountedFile"}; !reflect.DeepEqual(want, f.Server.BackendMode) {
+			t.Errorf("%s: got %q", in, f.Server.BackendMode)
+		}
+		if want := []string{"012345678901", "111122223333"}; !reflect.DeepEqual(want, f.Server.ScrubbedAccounts) {
+			t.Errorf("got %q", f.Server.ScrubbedAccounts)
 		}
 	}
 }
