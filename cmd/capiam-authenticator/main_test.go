@@ -63,6 +63,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"no API server", []string{"server", "-i", "c", "--backend-mode", "EKSConfigMap", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated", "--kubeconfig", "/absent"}, []string{"no way to the API server"}},
 		{"dynamic file nobody reads", []string{"server", "-c", dynamic}, []string{"server.dynamicfilepath: is set, but DynamicFile is not among the backends", "--backend-mode"}},
 		{"flag out of range", []string{"server", "-i", "c", "--ec2-describeInstances-qps", "0", "--token-cache-size=-1"}, []string{"--ec2-describeInstances-qps: want a whole number of at least 1, got 0", "--token-cache-size: "}},
+		{"host that is nobody's", []string{"server", "-i", "c", "--address", "nobody.invalid", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"webhook: cannot listen"}},
 		{"token's cache", []string{"token", "-i", "c", "--cache"}, []string{"--cache is not honoured"}},
 		{"verify nothing", []string{"verify", "-i", "c"}, []string{"no token"}},
 		{"verify junk", []string{"verify", "-i", "c", "-t", "k8s-aws-v1.junk"}, []string{"malformed_token"}},

@@ -153,6 +153,8 @@ func TestCheck(t *testing.T) {
 		{"no queries", func(s *Settings) { s.EC2DescribeInstancesQPS = 0 }, "--ec2-describeInstances-qps: want a whole number of at least 1, got 0"},
 		{"negative size", func(s *Settings) { s.TokenCacheSize = -1 }, "--token-cache-size: want a whole number of at least 0, got -1"},
 		{"negative time", func(s *Settings) { s.TokenCacheTTL = -time.Second }, "--token-cache-ttl: must not be negative, got -1s"},
+		{"address", func(s *Settings) { s.Address = "300.1.1.1" }, `server.address: "300.1.1.1" is no IP address, and no host name`},
+		{"health address", func(s *Settings) { s.HealthAddress = "a b" }, `server.healthAddress: "a b" is no IP address, and no host name`},
 		{"region", func(s *Settings) { s.STSRegions = []string{"evil"} }, "server.stsRegions"},
 		{"endpoint", func(s *Settings) { s.STSEndpoint = "https://user@host" }, "server.stsEndpoint"},
 	} {
@@ -211,6 +213,18 @@ func TestListsAsOneText(t *testing.T) {
 		}
 		if want := []string{"012345678901", "111122223333"}; !reflect.DeepEqual(want, f.Server.ScrubbedAccounts) {
 			t.Errorf("got %q", f.Server.ScrubbedAccounts)
+		}
+	}
+}
+
+func TestAddressesAndHostNames(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"127.0.0.1": true, "::": true, "fe80::1%eth0": true, "localhost": true, "node-1.example.com.": true, "Node-1": true,
+		"": false, "300.1.1.1": false, "1.2.3": false, "[::1]": false, "a_b": false, "a:1": false, "-a": false,
+	} {
+		if got := isHost(text); got != want {
+			t.Errorf("%q: got %v", text, got)
 		}
 	}
 }

@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"math"
-	"net"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/mapping"
@@ -202,8 +205,8 @@ func (s *Settings) Check() error {
 		fail("server.healthPort", "port %d is taken by the webhook itself", s.Port)
 	}
 	for _, x := range []struct{ key, address string }{{"server.address", s.Address}, {"server.healthAddress", s.HealthAddress}} {
-		if net.ParseIP(x.address) == nil && x.address != "localhost" {
-			fail(x.key, "%q is no IP address", x.address)
+		if !isHost(x.address) {
+			fail(x.key, "%q is no IP address, and no host name", x.address)
 		}
 	}
 	for _, a := range s.ScrubbedAccounts {
@@ -250,6 +253,18 @@ func (s *Settings) checkNumbers() (e Errors) {
 		}
 	}
 	return e
+}
+
+// isHost tells whether text can be listened on: an IP address, or a host name,
+// which is looked up only then. A name whose last label is a number would be a
+// mistyped address.
+func isHost(text string) bool {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return true
+	}
+	name := strings.ToLower(strings.TrimSuffix(text, "."))
+	_, err := strconv.Atoi(name[strings.LastIndexByte(name, '.')+1:])
+	return err != nil && len(validation.IsDNS1123Subdomain(name)) == 0
 }
 
 func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
