@@ -45,9 +45,6 @@ func (all given) restore() error {
 		case pflag.SliceValue:
 			err = v.Replace(g.list)
 		default:
-			if v.Type() == "stringToString" {
-				continue // not one of the settings
-			}
 			err = v.Set(g.text)
 		}
 		if err != nil {

@@ -56,6 +56,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"keys", []string{"server", "-c", config}, []string{"config.yaml:3: server.prot: unknown key", "config.yaml:4: server.dynamicBackendModePath: not honoured"}},
 		{"backend", []string{"server", "-i", "c", "--backend-mode", "ModeFoo"}, []string{`unknown backend mode "ModeFoo"`}},
 		{"gate", []string{"server", "-i", "c", "--feature-gates", "Foo=true"}, []string{`unknown gate "Foo"`}},
+		{"gate off by another spelling", []string{"server", "-i", "c", "--feature-gates", "SSORoleMatch=F"}, []string{"SSORoleMatch=F is not honoured"}},
+		{"gate without a value", []string{"token", "-i", "c", "--feature-gates", "SSORoleMatch"}, []string{"want SSORoleMatch=true"}},
 		{"gate off", []string{"server", "-i", "c", "--feature-gates", "SSORoleMatch=false"}, []string{"always on here"}},
 		{"log level", []string{"server", "-i", "c", "-v", "loud"}, []string{`unknown level "loud"`}},
 		{"log format", []string{"server", "-i", "c", "-l", "xml"}, []string{`unknown format "xml"`}},

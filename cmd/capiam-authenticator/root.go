@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,7 +34,6 @@ type globals struct {
 	clusterID    string
 	logFormat    string
 	logVerbosity string
-	featureGates map[string]string
 }
 
 // Run runs the command line and returns the exit status: 0, or 1 for any
@@ -70,7 +67,7 @@ configuration file, the port and the paths are the same.`,
 	f.StringVarP(&g.clusterID, "cluster-id", "i", "", "`name` tokens are made for; unique to the cluster (or "+envClusterID+")")
 	f.StringVarP(&g.logFormat, "log-format", "l", "text", "text or json")
 	f.StringVarP(&g.logVerbosity, "log-verbosity", "v", "info", "panic, fatal, error, warning, info, debug or trace (or "+envLogVerbosity+")")
-	f.StringToStringVar(&g.featureGates, "feature-gates", nil, "gates of aws-iam-authenticator; all of them are simply on")
+	f.Var(gateFlag{}, "feature-gates", "`gates` of aws-iam-authenticator, Gate=true,...; all of them are simply on")
 	cmd.AddCommand(
 		newServerCommand(g),
 		newTokenCommand(g),
@@ -83,28 +80,8 @@ configuration file, the port and the paths are the same.`,
 	return cmd
 }
 
-// gates are aws-iam-authenticator's feature gates. What they switch on is not
-// optional here.
-var gates = []string{"AllAlpha", "AllBeta", "ConfiguredInitDirectories", "IAMIdentityMappingCRD", "SSORoleMatch"}
-
-// checkGates refuses gates that nobody knows, and ones that are to be off.
-func (g *globals) checkGates() error {
-	for _, name := range slices.Sorted(maps.Keys(g.featureGates)) {
-		if !slices.Contains(gates, name) {
-			return fmt.Errorf("--feature-gates: unknown gate %q (one of %s)", name, strings.Join(gates, ", "))
-		}
-		if g.featureGates[name] != "true" && !strings.HasPrefix(name, "All") {
-			return fmt.Errorf("--feature-gates: %s=%s is not honoured: what it stands for is always on here", name, g.featureGates[name])
-		}
-	}
-	return nil
-}
-
 // settings puts defaults, file, environment and flags together, in this order.
 func (g *globals) settings(cmd *cobra.Command, s *config.Settings) error {
-	if err := g.checkGates(); err != nil {
-		return err
-	}
 	given := givenFlags(cmd)
 	if g.configFile != "" {
 		file, err := config.Load(g.configFile)

@@ -28,9 +28,6 @@ the ExecCredential that kubectl reads from a plugin.`,
 			if cache {
 				return errors.New("--cache is not honoured: it would write credentials to disk in plain text; use a credential_process or SSO profile, which cache their own")
 			}
-			if err := g.checkGates(); err != nil {
-				return err
-			}
 			o.ClusterID = g.clusterID
 			if o.ClusterID == "" {
 				o.ClusterID = os.Getenv(envClusterID)
