@@ -44,6 +44,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	if err := os.WriteFile(good, []byte("clusterID: c\nserver: {mapRoles: [{rolearn: junk, username: x}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := writeConfig(t, t.TempDir(), "")
 	dynamic := writeConfig(t, t.TempDir(), "clusterID: c\nserver: {dynamicfilepath: /x}\n")
 	for _, tc := range []struct {
 		name string
@@ -66,6 +67,9 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"dynamic file nobody reads", []string{"server", "-c", dynamic}, []string{"server.dynamicfilepath: is set, but DynamicFile is not among the backends", "--backend-mode"}},
 		{"flag out of range", []string{"server", "-i", "c", "--ec2-describeInstances-qps", "0", "--token-cache-size=-1"}, []string{"--ec2-describeInstances-qps: want a whole number of at least 1, got 0", "--token-cache-size: "}},
 		{"host that is nobody's", []string{"server", "-i", "c", "--address", "nobody.invalid", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"webhook: cannot listen"}},
+		{"token without a file", []string{"token", "-i", "c", "-c", filepath.Join(dir, "absent")}, []string{"absent: no such file"}},
+		{"token's file", []string{"token", "-c", config}, []string{"config.yaml:3: server.prot: unknown key"}},
+		{"token without a cluster ID", []string{"token", "-c", empty}, []string{"no cluster ID"}},
 		{"token's cache", []string{"token", "-i", "c", "--cache"}, []string{"--cache is not honoured"}},
 		{"verify nothing", []string{"verify", "-i", "c"}, []string{"no token"}},
 		{"verify junk", []string{"verify", "-i", "c", "-t", "k8s-aws-v1.junk"}, []string{"malformed_token"}},
@@ -129,6 +133,21 @@ server:
 	for line := range strings.Lines(log.String()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("no JSON: %s", line)
+		}
+	}
+}
+
+func TestTokenClusterID(t *testing.T) { // not parallel: it sets the environment
+	file := writeConfig(t, t.TempDir(), "clusterID: of-the-file\n")
+	for _, tc := range []struct{ flag, env, file, want string }{
+		{"of-the-flag", "of-the-environment", file, "of-the-flag"},
+		{"", "of-the-environment", file, "of-the-environment"},
+		{"", "", file, "of-the-file"},
+	} {
+		t.Setenv(envClusterID, tc.env)
+		g := globals{clusterID: tc.flag, configFile: tc.file}
+		if got, err := g.tokenClusterID(); err != nil || got != tc.want {
+			t.Errorf("got %q, %v, want %q", got, err, tc.want)
 		}
 	}
 }

@@ -80,19 +80,25 @@ configuration file, the port and the paths are the same.`,
 	return cmd
 }
 
+// readConfig reads the configuration file. Without one, nothing is set.
+func (g *globals) readConfig() (*config.File, error) {
+	if g.configFile == "" {
+		return &config.File{}, nil
+	}
+	return config.Load(g.configFile)
+}
+
 // settings puts defaults, file, environment and flags together, in this order.
 func (g *globals) settings(cmd *cobra.Command, s *config.Settings) error {
 	given := givenFlags(cmd)
-	if g.configFile != "" {
-		file, err := config.Load(g.configFile)
-		if err != nil {
-			return err
-		}
-		s.ConfigFile = g.configFile
-		s.Apply(file)
-		if file.LogVerbosity != "" && !given.has("log-verbosity") {
-			g.logVerbosity = file.LogVerbosity
-		}
+	file, err := g.readConfig()
+	if err != nil {
+		return err
+	}
+	s.ConfigFile = g.configFile
+	s.Apply(file)
+	if file.LogVerbosity != "" && !given.has("log-verbosity") {
+		g.logVerbosity = file.LogVerbosity
 	}
 	if v := os.Getenv(envClusterID); v != "" {
 		s.ClusterID = v

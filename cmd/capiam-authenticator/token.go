@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -28,12 +29,9 @@ the ExecCredential that kubectl reads from a plugin.`,
 			if cache {
 				return errors.New("--cache is not honoured: it would write credentials to disk in plain text; use a credential_process or SSO profile, which cache their own")
 			}
-			o.ClusterID = g.clusterID
-			if o.ClusterID == "" {
-				o.ClusterID = os.Getenv(envClusterID)
-			}
-			if o.ClusterID == "" {
-				return errors.New("no cluster ID: give --cluster-id")
+			var err error
+			if o.ClusterID, err = g.tokenClusterID(); err != nil {
+				return err
 			}
 			if o.RoleARN == "" {
 				o.RoleARN = os.Getenv(envDefaultRole)
@@ -72,4 +70,18 @@ the ExecCredential that kubectl reads from a plugin.`,
 	f.BoolVar(&o.ForwardSessionName, "forward-session-name", false, "give the role's session the name of the session that assumes it")
 	f.BoolVar(&cache, "cache", false, "not honoured")
 	return cmd
+}
+
+// tokenClusterID is the cluster a token is made for: the flag's, the
+// environment's or the file's, in this order.
+func (g *globals) tokenClusterID() (string, error) {
+	file, err := g.readConfig()
+	if err != nil {
+		return "", err
+	}
+	id := cmp.Or(g.clusterID, os.Getenv(envClusterID), file.ClusterID)
+	if id == "" {
+		return "", errors.New("no cluster ID: give --cluster-id, or clusterID in the configuration file")
+	}
+	return id, nil
 }
