@@ -155,20 +155,72 @@ func TestTokenClusterID(t *testing.T) { // not parallel: it sets the environment
 func TestInit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	args := []string{"init", "-i", "c", "--state-dir", dir, "--generate-kubeconfig", filepath.Join(dir, "kubeconfig"), "--hostname", "example.com", "--port", "1234"}
-	if status, _, text := command(context.Background(), args...); status != 0 {
+	state := filepath.Join(dir, "state")
+	// What the file says of backends need not be whole: the server's flag may be
+	// part of it.
+	config := writeConfig(t, dir, "clusterID: c\nserver:\n  port: 1234\n  stateDir: "+state+"\n  generateKubeconfig: "+dir+"/kubeconfig\n  dynamicfilepath: /x\n")
+	args := []string{"init", "-c", config, "--hostname", "example.com"}
+	status, _, text := command(context.Background(), args...)
+	if status != 0 || !strings.Contains(text, "wrote "+state+"/cert.pem\n") || !strings.Contains(text, "wrote "+dir+"/kubeconfig\n") {
 		t.Fatal(text)
 	}
-	kubeconfig, err := os.ReadFile(filepath.Join(dir, "kubeconfig"))
-	if err != nil || !strings.Contains(string(kubeconfig), "server: https://example.com:1234/authenticate") {
-		t.Errorf("%v %s", err, kubeconfig)
+	kubeconfig := read(t, filepath.Join(dir, "kubeconfig"))
+	if !strings.Contains(kubeconfig, "server: https://example.com:1234/authenticate") {
+		t.Error(kubeconfig)
 	}
-	if info, err := os.Stat(filepath.Join(dir, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(state, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
 	}
-	if status, _, text := command(context.Background(), args...); status != 1 || !strings.Contains(text, "exists already") {
+	cert := read(t, filepath.Join(state, "cert.pem"))
+
+	status, _, text = command(context.Background(), args...)
+	if status != 0 || !strings.Contains(text, "kept "+state+"/key.pem\n") || !strings.Contains(text, "kept "+dir+"/kubeconfig\n") {
 		t.Errorf("twice: %d %s", status, text)
 	}
+	if err := os.Remove(filepath.Join(dir, "kubeconfig")); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, text := command(context.Background(), args...); status != 0 || !strings.Contains(text, "wrote "+dir+"/kubeconfig\n") {
+		t.Errorf("without the kubeconfig: %d %s", status, text)
+	}
+	if read(t, filepath.Join(state, "cert.pem")) != cert || read(t, filepath.Join(dir, "kubeconfig")) != kubeconfig {
+		t.Error("another certificate or kubeconfig")
+	}
+
+	args[len(args)-1] = "example.org"
+	if status, _, text := command(context.Background(), args...); status != 1 || !strings.Contains(text, "example.com, not example.org") {
+		t.Errorf("another host name: %d %s", status, text)
+	}
+	if read(t, filepath.Join(dir, "kubeconfig")) != kubeconfig {
+		t.Error("the kubeconfig was written for a certificate of another name")
+	}
+}
+
+func TestInitWritesWhereTheServerReads(t *testing.T) {
+	t.Parallel()
+	root := newRootCommand(streams{})
+	for _, flag := range []string{"state-dir", "generate-kubeconfig", "address", "port"} {
+		var defaults []string
+		for _, name := range []string{"init", "server"} {
+			cmd, _, err := root.Find([]string{name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defaults = append(defaults, cmd.Flags().Lookup(flag).DefValue)
+		}
+		if defaults[0] != defaults[1] {
+			t.Errorf("--%s: init has %q, server %q", flag, defaults[0], defaults[1])
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 func TestVersion(t *testing.T) {
