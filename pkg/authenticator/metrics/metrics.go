@@ -152,16 +152,20 @@ func (m *Metrics) Decided(code reason.Code, kind string) {
 	}
 }
 
-// Result returns the original's result for a decision.
+// Result returns the original's result for a decision: what it would say of the
+// same token in the same trouble. It leaves a date in the future to STS. What it
+// does not know counts as what is nearest: an issuer of JWTs is STS's, and a login
+// that found no room, or was not waited for, is one that STS did not judge in time.
 func Result(code reason.Code) string {
 	switch code {
 	case reason.OK:
 		return ResultSuccess
 	case reason.STSThrottled:
 		return ResultThrottling
-	case reason.STSUnreachable, reason.STSRefused, reason.STSBadAnswer, reason.WrongCluster:
+	case reason.STSUnreachable, reason.STSRefused, reason.STSBadAnswer, reason.WrongCluster, reason.ClockAhead,
+		reason.IssuerUnreachable, reason.Overloaded:
 		return ResultSTSError
-	case reason.NotMapped, reason.UserIDMismatch, reason.ReservedName, reason.TemplateUnfilled, reason.NotReady:
+	case reason.NotMapped, reason.UserIDMismatch, reason.ReservedName, reason.TemplateUnfilled, reason.NotReady, reason.EC2Unreachable:
 		return ResultUnknown
 	}
 	return ResultInvalid

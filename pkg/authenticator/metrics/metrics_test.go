@@ -1,0 +1,41 @@
+package metrics
+
+import (
+	"testing"
+
+	"github.com/capiam/capiam/pkg/authenticator/reason"
+)
+
+func TestResult(t *testing.T) {
+	t.Parallel()
+	want := map[string][]reason.Code{
+		ResultSuccess:    {reason.OK},
+		ResultThrottling: {reason.STSThrottled},
+		ResultSTSError: {
+			reason.STSUnreachable, reason.STSRefused, reason.STSBadAnswer, reason.WrongCluster, reason.ClockAhead,
+			reason.IssuerUnreachable, reason.Overloaded,
+		},
+		ResultUnknown: {
+			reason.NotMapped, reason.UserIDMismatch, reason.ReservedName, reason.TemplateUnfilled,
+			reason.NotReady, reason.EC2Unreachable,
+		},
+		ResultInvalid: {
+			reason.NotOurs, reason.Malformed, reason.Expired, reason.ClockBehind, reason.WrongHost, reason.WrongPartition,
+			reason.TokenKindOff, reason.UnknownIssuer, reason.UnknownKey, reason.BadSignature, reason.WrongAudience, reason.WrongAccount,
+		},
+	}
+	results := map[reason.Code]string{}
+	for result, codes := range want {
+		for _, code := range codes {
+			results[code] = result
+		}
+	}
+	for _, code := range reason.All() {
+		if got := Result(code); got != results[code] {
+			t.Errorf("%s: got %s, want %s", code, got, results[code])
+		}
+		if code.Trouble() && Result(code) == ResultInvalid {
+			t.Errorf("%s is no fault of the token", code)
+		}
+	}
+}
