@@ -129,9 +129,10 @@ func New() *Metrics {
 	return m
 }
 
-// Handler serves the metrics.
+// Handler serves the metrics, and counts how often in promhttp_*, as the
+// original does.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 }
 
 // Gatherer returns the registry, for tests.

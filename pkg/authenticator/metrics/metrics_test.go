@@ -1,6 +1,9 @@
 package metrics
 
 import (
+	"io"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/capiam/capiam/pkg/authenticator/reason"
@@ -36,6 +39,29 @@ func TestResult(t *testing.T) {
 		}
 		if code.Trouble() && Result(code) == ResultInvalid {
 			t.Errorf("%s is no fault of the token", code)
+		}
+	}
+}
+
+func TestHandlerCountsItself(t *testing.T) {
+	t.Parallel()
+	m := New()
+	// One serves over TLS, one on the health port.
+	first, second := m.Handler(), m.Handler()
+	first.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil))
+	w := httptest.NewRecorder()
+	second.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`promhttp_metric_handler_requests_total{code="200"} 1`,
+		`promhttp_metric_handler_requests_in_flight 1`,
+		`aws_iam_authenticator_authenticate_latency_seconds_count{result="success"} 0`,
+	} {
+		if !strings.Contains(string(body), "\n"+line+"\n") {
+			t.Errorf("no %s", line)
 		}
 	}
 }
