@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -45,6 +46,9 @@ func TestMistakesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty := writeConfig(t, t.TempDir(), "")
+	strict := writeConfig(t, t.TempDir(), "clusterID: c\nserver: {tokens: [jwt], audiences: [a], tokenIssuers: [{issuerURL: \"https://00000000-0000-0000-0000-000000000000.tokens.sts.global.api.aws\", accountID: \"111122223333\"}]}\n")
+	newRegion := writeConfig(t, t.TempDir(), "clusterID: c\nserver: {partition: aws-cn, region: not-a-region2}\n")
+	inNewRegion := "k8s-aws-v1." + base64.RawURLEncoding.EncodeToString([]byte("https://sts.not-a-region2.amazonaws.com.cn/?x=1"))
 	dynamic := writeConfig(t, t.TempDir(), "clusterID: c\nserver: {dynamicfilepath: /x}\n")
 	for _, tc := range []struct {
 		name string
@@ -66,12 +70,14 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"no API server", []string{"server", "-i", "c", "--backend-mode", "EKSConfigMap", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated", "--kubeconfig", "/absent"}, []string{"no way to the API server"}},
 		{"dynamic file nobody reads", []string{"server", "-c", dynamic}, []string{"server.dynamicfilepath: is set, but DynamicFile is not among the backends", "--backend-mode"}},
 		{"flag out of range", []string{"server", "-i", "c", "--ec2-describeInstances-qps", "0", "--token-cache-size=-1"}, []string{"--ec2-describeInstances-qps: want a whole number of at least 1, got 0", "--token-cache-size: "}},
-		{"host that is nobody's", []string{"server", "-i", "c", "--address", "nobody.invalid", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"webhook: cannot listen"}},
+		{"another machine's address", []string{"server", "-i", "c", "--address", "192.0.2.1", "--state-dir", t.TempDir(), "--kubeconfig-pregenerated"}, []string{"webhook: cannot listen"}},
 		{"token without a file", []string{"token", "-i", "c", "-c", filepath.Join(dir, "absent")}, []string{"absent: no such file"}},
 		{"token's file", []string{"token", "-c", config}, []string{"config.yaml:3: server.prot: unknown key"}},
 		{"token without a cluster ID", []string{"token", "-c", empty}, []string{"no cluster ID"}},
 		{"token's cache", []string{"token", "-i", "c", "--cache"}, []string{"--cache is not honoured"}},
 		{"verify nothing", []string{"verify", "-i", "c"}, []string{"no token"}},
+		{"verify as the server: kind of token", []string{"verify", "-c", strict, "-t", "k8s-aws-v1.aHR0cHM6Ly8"}, []string{"token_kind_off"}},
+		{"verify as the server: own region", []string{"verify", "-c", newRegion, "-t", inNewRegion}, []string{`query parameter "x"`}},
 		{"verify junk", []string{"verify", "-i", "c", "-t", "k8s-aws-v1.junk"}, []string{"malformed_token"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -59,7 +59,7 @@ where other processes on the machine cannot see it.`,
 
 func verify(cmd *cobra.Command, s *config.Settings, token string) (*identity.Identity, error) {
 	partition, _ := iam.LookupPartition(s.Partition) // checked with the settings
-	parser, err := presigned.NewParser(partition, s.STSRegions...)
+	parser, err := presigned.NewParser(partition, s.KnownRegions(partition)...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,9 @@ func verify(cmd *cobra.Command, s *config.Settings, token string) (*identity.Ide
 	}
 	jwt := webidentity.New(webidentity.Options{Issuers: issuers, Audiences: s.Audiences, Partition: s.Partition})
 	defer jwt.Close()
-	return authenticator.NewDecider(authenticator.DeciderOptions{Presigned: parser, STS: sts, JWT: jwt}).Verify(cmd.Context(), token)
+	return authenticator.NewDecider(authenticator.DeciderOptions{
+		RefusePresigned: !s.TakesPresigned(), RefuseJWT: !s.TakesJWT(), Presigned: parser, STS: sts, JWT: jwt,
+	}).Verify(cmd.Context(), token)
 }
 
 // printIdentity prints an identity with the original's field names.

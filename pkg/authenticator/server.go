@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +101,7 @@ func New(opts Options) (*Server, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown partition %q", set.Partition)
 	}
-	parser, err := presigned.NewParser(partition, knownRegions(partition, set)...)
+	parser, err := presigned.NewParser(partition, set.KnownRegions(partition)...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,18 +148,6 @@ func New(opts Options) (*Server, error) {
 		ReservedPrefixes: set.ReservedPrefixes, CacheTTL: set.TokenCacheTTL, CacheSize: set.TokenCacheSize, Now: opts.Now,
 	})
 	return s, nil
-}
-
-// knownRegions returns the regions that the operator vouches for: those of the
-// configuration, and the server's own, should it be newer than this program.
-func knownRegions(p iam.Partition, set *config.Settings) []string {
-	regions := slices.Clone(set.STSRegions)
-	if iam.LooksLikeRegion(set.Region) {
-		if _, err := iam.NewHostSet(p, set.Region); err == nil {
-			regions = append(regions, set.Region)
-		}
-	}
-	return regions
 }
 
 // Decider returns what judges the server's tokens.

@@ -79,6 +79,18 @@ func (s *Settings) TakesJWT() bool {
 	return len(s.Tokens) == 0 || slices.Contains(s.Tokens, TokenJWT)
 }
 
+// KnownRegions returns the regions that the operator vouches for: those of the
+// configuration, and the server's own, should it be newer than this program.
+func (s *Settings) KnownRegions(p iam.Partition) []string {
+	regions := slices.Clone(s.STSRegions)
+	if iam.LooksLikeRegion(s.Region) {
+		if _, err := iam.NewHostSet(p, s.Region); err == nil {
+			regions = append(regions, s.Region)
+		}
+	}
+	return regions
+}
+
 // Defaults returns the settings with nothing set: those of
 // aws-iam-authenticator v0.7.18 where it has them.
 func Defaults() Settings {

@@ -164,7 +164,7 @@ func Result(code reason.Code) string {
 	case reason.STSThrottled:
 		return ResultThrottling
 	case reason.STSUnreachable, reason.STSRefused, reason.STSBadAnswer, reason.WrongCluster, reason.ClockAhead,
-		reason.IssuerUnreachable, reason.Overloaded:
+		reason.IssuerUnreachable, reason.Overloaded, reason.Internal:
 		return ResultSTSError
 	case reason.NotMapped, reason.UserIDMismatch, reason.ReservedName, reason.TemplateUnfilled, reason.NotReady, reason.EC2Unreachable:
 		return ResultUnknown

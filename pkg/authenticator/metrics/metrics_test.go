@@ -16,7 +16,7 @@ func TestResult(t *testing.T) {
 		ResultThrottling: {reason.STSThrottled},
 		ResultSTSError: {
 			reason.STSUnreachable, reason.STSRefused, reason.STSBadAnswer, reason.WrongCluster, reason.ClockAhead,
-			reason.IssuerUnreachable, reason.Overloaded,
+			reason.IssuerUnreachable, reason.Overloaded, reason.Internal,
 		},
 		ResultUnknown: {
 			reason.NotMapped, reason.UserIDMismatch, reason.ReservedName, reason.TemplateUnfilled,
