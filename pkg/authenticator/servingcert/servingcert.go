@@ -49,6 +49,8 @@ type Source struct {
 	current atomic.Pointer[tls.Certificate]
 	// stamp tells the files in use from others. It is Run's alone, after Open.
 	stamp string
+	// read is tls.LoadX509KeyPair, but in tests.
+	read func(certFile, keyFile string) (tls.Certificate, error)
 	// Changed is called with each certificate taken over. It may be nil.
 	Changed func(leaf *x509.Certificate)
 }
@@ -58,8 +60,8 @@ func Open(dir string, log *slog.Logger, now func() time.Time) (*Source, error) {
 	if now == nil {
 		now = time.Now
 	}
-	s := &Source{dir: dir, log: log, now: now}
-	if err := s.load(); err != nil {
+	s := &Source{dir: dir, log: log, now: now, read: tls.LoadX509KeyPair}
+	if err := s.load(s.newStamp()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -80,8 +82,10 @@ func Exists(dir string) (bool, error) {
 	return true, errors.Join(certErr, keyErr)
 }
 
-func (s *Source) load() error {
-	cert, err := tls.LoadX509KeyPair(filepath.Join(s.dir, CertFile), filepath.Join(s.dir, KeyFile))
+// load reads the pair. The stamp was taken before: one taken after would be
+// that of files replaced since, which would never be read.
+func (s *Source) load(stamp string) error {
+	cert, err := s.read(filepath.Join(s.dir, CertFile), filepath.Join(s.dir, KeyFile))
 	if err != nil {
 		return fmt.Errorf("serving certificate in %s: %w", s.dir, err)
 	}
@@ -90,7 +94,7 @@ func (s *Source) load() error {
 			return fmt.Errorf("serving certificate in %s: %w", s.dir, err)
 		}
 	}
-	s.stamp = s.newStamp()
+	s.stamp = stamp
 	s.current.Store(&cert)
 	if s.Changed != nil {
 		s.Changed(cert.Leaf)
@@ -131,7 +135,7 @@ func (s *Source) Run(ctx context.Context, tick <-chan time.Time) {
 		if stamp == s.stamp || stamp == failed {
 			continue
 		}
-		if err := s.load(); err != nil {
+		if err := s.load(stamp); err != nil {
 			failed = stamp
 			s.log.Warn("new serving certificate not taken, the old one stays", "error", err.Error())
 			continue

@@ -2,6 +2,7 @@ package servingcert
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"net"
@@ -121,6 +122,48 @@ func TestHalfAPairIsNotTaken(t *testing.T) {
 	look()
 	if s.Leaf().SerialNumber.Cmp(old) == 0 {
 		t.Error("the new pair is not in use")
+	}
+}
+
+func TestReplacedWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	renew := func() {
+		t.Helper()
+		if err := SelfSign(dir, "localhost", "127.0.0.1", time.Now()); err != nil {
+			t.Error(err)
+		}
+	}
+	renew()
+	s, err := Open(dir, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := false
+	s.read = func(certFile, keyFile string) (tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if !replaced {
+			replaced = true
+			renew()
+		}
+		return cert, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	tick := make(chan time.Time)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Run(ctx, tick) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	renew()
+	// Each tick is taken when the one before has been dealt with.
+	for range 3 {
+		tick <- time.Time{}
+	}
+	want, err := tls.LoadX509KeyPair(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Leaf().SerialNumber.Cmp(want.Leaf.SerialNumber) != 0 {
+		t.Error("the pair that came while the one before was read is never read")
 	}
 }
 
