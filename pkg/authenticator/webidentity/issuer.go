@@ -17,8 +17,8 @@ import (
 const (
 	// refreshEvery is how old a key set gets before it is fetched again.
 	refreshEvery = time.Hour
-	// refetchEvery is how often an unknown key ID may cause a fetch, however
-	// many tokens name one.
+	// refetchEvery is how often an unknown key ID or a wrong signature may cause
+	// a fetch, however many tokens have one.
 	refetchEvery = time.Minute
 	// retryEvery is the same for an issuer whose keys were never got.
 	retryEvery = 5 * time.Second
@@ -53,17 +53,40 @@ func (i *issuer) get(ctx, life context.Context, owned *sync.WaitGroup, alg, kid 
 	if k := i.keys.Load(); k.has(alg, kid) {
 		return k, nil
 	}
-	done := i.refetch(life, owned)
-	if done != nil {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return i.keys.Load(), ctx.Err()
-		}
+	if err := i.await(ctx, life, owned); err != nil {
+		return i.keys.Load(), err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.keys.Load(), i.lastErr
+}
+
+// replaced returns the issuer's keys if they have another one under the key ID
+// than old, which found a signature wrong. AWS's key IDs are generic, so a new
+// key may have its predecessor's; to see one, the keys are fetched again, if the
+// last attempt was long enough ago. It returns nil if the key is the same.
+func (i *issuer) replaced(ctx, life context.Context, owned *sync.WaitGroup, old *keySet, alg, kid string) *keySet {
+	if i.keys.Load().same(old, alg, kid) && i.await(ctx, life, owned) != nil {
+		return nil
+	}
+	if k := i.keys.Load(); k.has(alg, kid) && !k.same(old, alg, kid) {
+		return k
+	}
+	return nil
+}
+
+// await waits for a fetch, if one is on its way or due, or until ctx ends.
+func (i *issuer) await(ctx, life context.Context, owned *sync.WaitGroup) error {
+	done := i.refetch(life, owned)
+	if done == nil {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // failed tells whether the last fetch did.

@@ -43,7 +43,18 @@ func (k *keySet) has(alg, kid string) bool {
 
 func (k *keySet) empty() bool { return len(k.rsa) == 0 && len(k.ec) == 0 }
 
-// sameKeys tells whether every key of k is in other too.
+// same tells whether both sets have the same key, or none, for alg and kid.
+func (k *keySet) same(other *keySet, alg, kid string) bool {
+	if !k.has(alg, kid) || !other.has(alg, kid) {
+		return k.has(alg, kid) == other.has(alg, kid)
+	}
+	if alg == algRS256 {
+		return k.rsa[kid].Equal(other.rsa[kid])
+	}
+	return k.ec[kid].Equal(other.ec[kid])
+}
+
+// within tells whether every key of k is in other too.
 func (k *keySet) within(other *keySet) bool {
 	for kid, key := range k.rsa {
 		if o := other.rsa[kid]; o == nil || !key.Equal(o) {

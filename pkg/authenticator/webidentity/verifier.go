@@ -171,19 +171,33 @@ func (v *Verifier) Verify(ctx context.Context, token string) (identity.Identity,
 	if !keys.has(p.header.Alg, p.header.Kid) {
 		return identity.Identity{}, reason.New(reason.UnknownKey, "issuer "+iss.url+" has no "+p.header.Alg+" key "+quote(p.header.Kid))
 	}
+	good, err := v.checkSignature(ctx, keys, p)
+	if err == nil && !good {
+		if keys = iss.replaced(ctx, v.life, &v.owned, keys, p.header.Alg, p.header.Kid); keys != nil {
+			good, err = v.checkSignature(ctx, keys, p)
+		}
+	}
+	switch {
+	case err != nil:
+		return identity.Identity{}, reason.Wrap(reason.Overloaded, "too many signatures to check", err)
+	case !good:
+		return identity.Identity{}, reason.New(reason.BadSignature, "JWT's signature is wrong")
+	}
+	return id, nil
+}
+
+// checkSignature checks a token's signature when its turn has come. The error
+// says that it will not come.
+func (v *Verifier) checkSignature(ctx context.Context, keys *keySet, p *parts) (bool, error) {
 	gate := &v.rs
 	if p.header.Alg == algES384 {
 		gate = &v.es
 	}
 	if err := gate.enter(ctx); err != nil {
-		return identity.Identity{}, reason.Wrap(reason.Overloaded, "too many signatures to check", err)
+		return false, err
 	}
-	good := keys.verify(p.header.Alg, p.header.Kid, p.signed, p.signature)
-	gate.leave()
-	if !good {
-		return identity.Identity{}, reason.New(reason.BadSignature, "JWT's signature is wrong")
-	}
-	return id, nil
+	defer gate.leave()
+	return keys.verify(p.header.Alg, p.header.Kid, p.signed, p.signature), nil
 }
 
 // checkClaims checks all that is signed, before the signature.

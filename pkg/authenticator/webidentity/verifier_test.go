@@ -57,6 +57,8 @@ type issuers struct {
 	fetch  int
 	clock  time.Time
 	v      *Verifier
+	// hold is called before each request is answered, if set.
+	hold func()
 }
 
 func newIssuers(t testing.TB) *issuers {
@@ -101,6 +103,12 @@ func (i *issuers) publicKeys(rsaKid, ecKid string) []map[string]string {
 }
 
 func (i *issuers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	hold := i.hold
+	i.mu.Unlock()
+	if hold != nil {
+		hold()
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.fetch++
