@@ -156,6 +156,18 @@ func TestCheck(t *testing.T) {
 		{"address", func(s *Settings) { s.Address = "300.1.1.1" }, `server.address: "300.1.1.1" is no IP address, and no host name`},
 		{"health address", func(s *Settings) { s.HealthAddress = "a b" }, `server.healthAddress: "a b" is no IP address, and no host name`},
 		{"region", func(s *Settings) { s.STSRegions = []string{"evil"} }, "server.stsRegions"},
+		{"EC2 role", func(s *Settings) { s.EC2DescribeInstancesRoleARN = "DescribeInstances" }, "server.ec2DescribeInstancesRoleARN: "},
+		{"EC2 role is a user", func(s *Settings) { s.EC2DescribeInstancesRoleARN = "arn:aws:iam::111122223333:user/U" }, "server.ec2DescribeInstancesRoleARN: \"arn:aws:iam::111122223333:user/U\" names no role"},
+		{"EC2 role is a session", func(s *Settings) {
+			s.EC2DescribeInstancesRoleARN = "arn:aws:sts::111122223333:assumed-role/R/s"
+		}, "names no role"},
+		{"EC2 role's partition", func(s *Settings) { s.EC2DescribeInstancesRoleARN = "arn:aws-cn:iam::111122223333:role/R" }, "is in partition aws-cn"},
+		{"source", func(s *Settings) {
+			s.EC2DescribeInstancesRoleARN, s.SourceARN = "arn:aws:iam::111122223333:role/R", "eks"
+		}, "server.sourceARN: \"eks\" is no ARN"},
+		{"source with a line break", func(s *Settings) {
+			s.EC2DescribeInstancesRoleARN, s.SourceARN = "arn:aws:iam::111122223333:role/R", "arn:aws:eks:eu-west-1:111122223333:cluster/x\ny"
+		}, "server.sourceARN: "},
 		{"endpoint", func(s *Settings) { s.STSEndpoint = "https://user@host" }, "server.stsEndpoint"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -171,6 +183,7 @@ func TestCheck(t *testing.T) {
 	}
 	s := Defaults()
 	s.ClusterID, s.BackendMode = "c", []string{"File", "ConfigMap"}
+	s.EC2DescribeInstancesRoleARN, s.SourceARN = "arn:aws:iam::111122223333:role/a/R", "arn:aws:s3:::bucket"
 	s.Complete()
 	if err := s.Check(); err != nil {
 		t.Error(err)

@@ -231,6 +231,7 @@ func (s *Settings) Check() error {
 			fail("server.stsEndpoint", "%q: %s", s.STSEndpoint, msg)
 		}
 	}
+	s.checkEC2Role(fail)
 	s.checkIssuers(fail)
 	if len(e) > 0 {
 		return e
@@ -278,6 +279,34 @@ func isHost(text string) bool {
 	_, err := strconv.Atoi(name[strings.LastIndexByte(name, '.')+1:])
 	return err != nil && len(validation.IsDNS1123Subdomain(name)) == 0
 }
+
+// checkEC2Role checks what would otherwise show at a node's first login. The
+// source's ARN, which nothing but the role makes use of, is of any service, so
+// only its form is looked at: six fields
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html).
+func (s *Settings) checkEC2Role(fail func(key, format string, args ...any)) {
+	const key = "server.ec2DescribeInstancesRoleARN"
+	text := s.EC2DescribeInstancesRoleARN
+	if text == "" {
+		return
+	}
+	arn, err := iam.ParseARN(text)
+	switch {
+	case err != nil:
+		fail(key, "%v", err)
+	case arn.Kind != iam.KindRole:
+		fail(key, "%q names no role that could be assumed (want arn:%s:iam::<account>:role/<name>)", text, s.Partition)
+	case arn.Partition != s.Partition:
+		fail(key, "%q is in partition %s, and this server's is %s", text, arn.Partition, s.Partition)
+	}
+	if f := strings.SplitN(s.SourceARN, ":", 6); s.SourceARN != "" && (len(f) != 6 || f[0] != "arn" || strings.ContainsFunc(s.SourceARN, notVisible)) {
+		fail("server.sourceARN", "%q is no ARN (want arn:<partition>:<service>:<region>:<account>:<resource>)", s.SourceARN)
+	}
+}
+
+// notVisible tells whether a character cannot stand in an HTTP header's value
+// as it is.
+func notVisible(r rune) bool { return r <= ' ' || r > '~' }
 
 func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
 	if _, err := mapping.ParseBackends(s.BackendMode); err != nil {
