@@ -258,7 +258,7 @@ func (d *Decider) nodeName(ctx context.Context, id *identity.Identity) (string, 
 		return "", reason.New(reason.TemplateUnfilled, "{{EC2PrivateDNSName}} for "+id.Canonical+": the token is not an EC2 instance's")
 	}
 	if d.opts.NodeNames == nil {
-		return "", reason.New(reason.TemplateUnfilled, "{{EC2PrivateDNSName}} for "+id.Canonical+": no region to ask EC2 in: set server.region or AWS_REGION")
+		return "", reason.New(reason.TemplateUnfilled, "{{EC2PrivateDNSName}} for "+id.Canonical+": there is nobody to ask for it")
 	}
 	return d.opts.NodeNames.PrivateDNSName(ctx, id.InstanceID)
 }

@@ -72,8 +72,8 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // readyz says whether logins can be judged: 200 if the certificate is good, the
 // port open and every backend has mappings in force, 503 if not. What is wrong with mappings
-// that are in force is shown, but does not make the server unready: that would
-// mend nothing.
+// that are in force, or with asking EC2 for nodes' names, is shown, but does not
+// make the server unready: that would mend nothing.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	ready := true
@@ -112,6 +112,10 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		}
 		line(st.Loaded, "mappings/"+st.Name, detail)
 		writeFindings(&b, st.Findings)
+	}
+	if problem := s.ec2.Problem(); problem != "" {
+		// Others than nodes get in.
+		line(true, "nodenames", "{{EC2PrivateDNSName}} has no value, or not for long: "+problem)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !ready {

@@ -124,27 +124,24 @@ func New(opts Options) (*Server, error) {
 		Network: opts.Network, Log: opts.Log, ObserveFetch: s.metrics.KeysFetched, Now: opts.Now,
 	})
 	s.runs = append(s.runs, s.jwt.Run, func(ctx context.Context) { s.cert.Run(ctx, nil) })
+	s.ec2 = ec2dns.New(ec2dns.Options{
+		Region: set.Region, Partition: partition, RoleARN: set.EC2DescribeInstancesRoleARN, SourceARN: set.SourceARN,
+		QPS: set.EC2DescribeInstancesQPS, Burst: set.EC2DescribeInstancesBurst,
+		Network: opts.Network, Log: opts.Log, Observe: s.metrics.EC2Calls.Inc,
+	})
+	s.runs = append(s.runs, s.ec2.Run)
 	s.store = backend.NewStore(set.BackendMode, backend.StoreOptions{
 		Partition: set.Partition, StrictUserID: set.DynamicFileUserIDStrict,
-		Log: opts.Log, Metrics: s.metrics,
+		NodeNames: s.ec2.Need, Log: opts.Log, Metrics: s.metrics,
 	})
 	if err := s.addBackends(); err != nil {
 		s.Close()
 		return nil, err
 	}
 	set.Mounted = mapping.Mappings{} // the store has it
-	var names NodeNames
-	if set.Region != "" {
-		s.ec2 = ec2dns.New(ec2dns.Options{
-			Region: set.Region, Partition: partition, RoleARN: set.EC2DescribeInstancesRoleARN, SourceARN: set.SourceARN,
-			QPS: set.EC2DescribeInstancesQPS, Burst: set.EC2DescribeInstancesBurst,
-			Network: opts.Network, Log: opts.Log, Observe: s.metrics.EC2Calls.Inc,
-		})
-		names = s.ec2
-	}
 	s.decider = NewDecider(DeciderOptions{
 		RefusePresigned: !set.TakesPresigned(), RefuseJWT: !set.TakesJWT(),
-		Presigned: parser, STS: s.sts, JWT: s.jwt, Store: s.store, NodeNames: names, Metrics: s.metrics,
+		Presigned: parser, STS: s.sts, JWT: s.jwt, Store: s.store, NodeNames: s.ec2, Metrics: s.metrics,
 		ReservedPrefixes: set.ReservedPrefixes, CacheTTL: set.TokenCacheTTL, CacheSize: set.TokenCacheSize, Now: opts.Now,
 	})
 	return s, nil
@@ -160,9 +157,7 @@ func (s *Server) Metrics() *metrics.Metrics { return s.metrics }
 func (s *Server) Close() {
 	s.jwt.Close()
 	s.sts.Close()
-	if s.ec2 != nil {
-		s.ec2.Close()
-	}
+	s.ec2.Close()
 }
 
 // openCertificate reads the certificate, or makes one as the original does.

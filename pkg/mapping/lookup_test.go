@@ -400,3 +400,20 @@ func BenchmarkLookup(b *testing.B) {
 		})
 	}
 }
+
+func TestEntryUses(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		entry Entry
+		want  bool
+	}{
+		{Entry{Username: "system:node:{{EC2PrivateDNSName}}"}, true},
+		{Entry{Username: "u", Groups: []string{"g", "of:{{EC2PrivateDNSName}}"}}, true},
+		{Entry{Username: "EC2PrivateDNSName", Groups: []string{"{{AccountID}}"}}, false},
+		{Entry{}, false},
+	} {
+		if got := tc.entry.Uses(VarEC2PrivateDNSName); got != tc.want {
+			t.Errorf("%+v: %v", tc.entry, got)
+		}
+	}
+}

@@ -1,5 +1,10 @@
 package mapping
 
+import (
+	"slices"
+	"strings"
+)
+
 // Entry maps one principal, or one SSO permission set, to a Kubernetes user.
 // It holds what was written; Check tells whether that makes sense.
 type Entry struct {
@@ -13,6 +18,13 @@ type Entry struct {
 	// Username and Groups may hold templates, see Template.
 	Username string
 	Groups   []string
+}
+
+// Uses tells whether username or groups hold a variable, one of Variables.
+func (e *Entry) Uses(variable string) bool {
+	text := "{{" + variable + "}}"
+	return strings.Contains(e.Username, text) ||
+		slices.ContainsFunc(e.Groups, func(g string) bool { return strings.Contains(g, text) })
 }
 
 // SSO names the roles IAM Identity Center makes for a permission set in one

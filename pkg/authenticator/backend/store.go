@@ -42,6 +42,9 @@ type StoreOptions struct {
 	StrictUserID bool
 	Log          *slog.Logger
 	Metrics      *metrics.Metrics
+	// NodeNames is told with each change whether a mapping in force needs
+	// {{EC2PrivateDNSName}}. It must not wait. It may be nil.
+	NodeNames func(needed bool)
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
 }
@@ -62,6 +65,8 @@ type backendState struct {
 	mappings mapping.Mappings
 	problem  string
 	findings []mapping.Finding
+	// nodeNames says that one of the mappings needs {{EC2PrivateDNSName}}.
+	nodeNames bool
 }
 
 // Status is how a backend stands.
@@ -137,15 +142,24 @@ func (s *Store) Status() []Status {
 // not the backend's newest state.
 func (s *Store) Set(name string, m mapping.Mappings, findings []mapping.Finding, problem string) {
 	start := time.Now()
+	names := needsNodeNames(m)
 	s.mu.Lock()
 	b := s.backend(name)
-	b.loaded, b.mappings = true, m
+	b.loaded, b.mappings, b.nodeNames = true, m, names
 	all := append(slices.Clone(findings), s.rebuildLocked(name)...)
 	changed := problem != b.problem || !slices.Equal(all, b.findings)
 	b.problem, b.findings = problem, all
+	if s.opts.NodeNames != nil {
+		s.opts.NodeNames(slices.ContainsFunc(s.backends, func(b backendState) bool { return b.nodeNames }))
+	}
 	s.mu.Unlock()
 	s.opts.Metrics.Reloaded(name, s.Len(), time.Since(start))
 	s.report(name, all, problem, changed)
+}
+
+func needsNodeNames(m mapping.Mappings) bool {
+	uses := func(e mapping.Entry) bool { return e.Uses(mapping.VarEC2PrivateDNSName) }
+	return slices.ContainsFunc(m.Roles, uses) || slices.ContainsFunc(m.Users, uses)
 }
 
 // Fail records that a backend's newest state cannot be had. What is in force

@@ -28,6 +28,9 @@ const (
 
 // Options say where and how EC2 is asked.
 type Options struct {
+	// Region is where EC2 is asked. If it is empty, it is the AWS
+	// configuration's, or else the one this machine is in, which EC2's instance
+	// metadata tell.
 	Region    string
 	Partition iam.Partition
 	// RoleARN is assumed for the calls, if set; SourceARN then guards against
@@ -48,7 +51,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Resolver finds names. It is safe for concurrent use; Close ends it.
+// Resolver finds names, while Run keeps what it asks EC2 with. It is safe for
+// concurrent use; Close ends calls.
 type Resolver struct {
 	opts   Options
 	client *client
@@ -65,6 +69,15 @@ type Resolver struct {
 	running bool
 	tokens  float64
 	filled  time.Time
+
+	// needed says that names are; changed wakes Run when that changes.
+	needed  bool
+	changed chan struct{}
+	// access is nil until there is one, and region empty until it is known.
+	// Problem says why neither, or nothing newer, could be had.
+	access  *access
+	region  string
+	problem string
 }
 
 type name struct {
@@ -94,6 +107,7 @@ func New(opts Options) *Resolver {
 	r := &Resolver{
 		opts: opts, client: newClient(opts),
 		known: map[string]name{}, waiting: map[string]*lookup{},
+		changed: make(chan struct{}, 1), region: opts.Region,
 		tokens: float64(opts.Burst), filled: opts.Now(),
 	}
 	r.life, r.stop = context.WithCancel(context.Background())
@@ -108,13 +122,18 @@ func (r *Resolver) Close() {
 }
 
 // PrivateDNSName returns the name of an instance. An instance without one, or
-// that EC2 does not know, is an error, never an empty name. Errors are
+// that EC2 does not know, is an error, never an empty name, and so is one that
+// is asked for before there are credentials to ask with. Errors are
 // *reason.Denial.
 func (r *Resolver) PrivateDNSName(ctx context.Context, instanceID string) (string, error) {
 	r.mu.Lock()
 	if n, ok := r.known[instanceID]; ok && r.opts.Now().Before(n.until) {
 		r.mu.Unlock()
 		return n.text, nil
+	}
+	if r.access == nil {
+		defer r.mu.Unlock()
+		return "", r.noAccess()
 	}
 	l := r.waiting[instanceID]
 	if l == nil {
@@ -152,12 +171,13 @@ func (r *Resolver) work() {
 			r.mu.Unlock()
 			return
 		}
+		with := r.access
 		r.mu.Unlock()
 		r.opts.Observe()
 		ctx, cancel := context.WithTimeout(r.life, callWait)
-		names, err := r.client.describe(ctx, batch)
+		names, err := r.client.describe(ctx, with, batch)
 		cancel()
-		r.settle(batch, names, err)
+		r.settle(batch, with.region, names, err)
 	}
 }
 
@@ -188,7 +208,7 @@ func (r *Resolver) delay() time.Duration {
 }
 
 // settle hands the answers out.
-func (r *Resolver) settle(batch []string, names map[string]string, err error) {
+func (r *Resolver) settle(batch []string, region string, names map[string]string, err error) {
 	if err != nil {
 		r.opts.Log.Warn("EC2 not asked for instances' names", "instances", len(batch), "error", err.Error())
 	}
@@ -208,7 +228,7 @@ func (r *Resolver) settle(batch []string, names map[string]string, err error) {
 		case err != nil:
 			l.err = reason.Wrap(reason.EC2Unreachable, "EC2 could not be asked for the name of "+id, err)
 		case names[id] == "":
-			l.err = reason.Wrap(reason.TemplateUnfilled, "{{EC2PrivateDNSName}}: EC2 knows no private DNS name of "+id+" in "+r.opts.Region, errUnknown)
+			l.err = reason.Wrap(reason.TemplateUnfilled, "{{EC2PrivateDNSName}}: EC2 knows no private DNS name of "+id+" in "+region, errUnknown)
 		default:
 			l.name = names[id]
 			r.known[id] = name{text: l.name, until: now.Add(keepFor)}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
@@ -72,7 +73,29 @@ func newResolver(t *testing.T, e *ec2) *Resolver {
 		Network:     outbound.Network{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
 	})
 	t.Cleanup(r.Close)
+	run(t, r)
+	eventually(t, "access", func() bool { return r.Problem() == "" })
 	return r
+}
+
+// run keeps the resolver's access until the test's end.
+func run(t *testing.T, r *Resolver) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var owned sync.WaitGroup
+	owned.Go(func() { r.Run(ctx) })
+	t.Cleanup(func() { cancel(); owned.Wait() })
+	r.Need(true)
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time: " + what)
+		}
+	}
 }
 
 func code(err error) reason.Code {
