@@ -60,9 +60,7 @@ func Mappings(s *spec.Spec) mapping.Mappings {
 // needsEC2 tells whether a mapping holds the name of an EC2 instance.
 func needsEC2(m mapping.Mappings) bool {
 	return slices.ContainsFunc(slices.Concat(m.Roles, m.Users), func(e mapping.Entry) bool {
-		return slices.ContainsFunc(append([]string{e.Username}, e.Groups...), func(s string) bool {
-			return strings.Contains(s, "{{EC2PrivateDNSName}}")
-		})
+		return e.Uses(mapping.VarEC2PrivateDNSName)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/capiam/capiam/pkg/iam"
@@ -58,7 +57,7 @@ func (s *Spec) Identities() []Identity {
 	}
 	var ids []Identity
 	add := func(section string, arn iam.ARN, label string, e mapping.Entry) {
-		if needsEC2(e) {
+		if e.Uses(mapping.VarEC2PrivateDNSName) {
 			return
 		}
 		id := Identity{ARN: arn, Entry: e, Section: section}
@@ -114,13 +113,6 @@ func (s *Spec) ssoRole(sso mapping.SSO) iam.ARN {
 		Path:      "aws-reserved/sso.amazonaws.com/" + s.IAM.Spec.AWSRegion + "/",
 		Name:      "AWSReservedSSO_" + sso.PermissionSetName + "_" + hex.EncodeToString(sum[:8]),
 	}
-}
-
-// needsEC2 tells whether an entry can be rendered only with EC2's help.
-func needsEC2(e mapping.Entry) bool {
-	return slices.ContainsFunc(append([]string{e.Username}, e.Groups...), func(s string) bool {
-		return strings.Contains(s, "{{EC2PrivateDNSName}}")
-	})
 }
 
 // uniqueName makes a profile name of a label that nobody has yet, case aside:
