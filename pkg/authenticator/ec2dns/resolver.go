@@ -21,6 +21,9 @@ const (
 	maxBatch = 100
 	// callWait bounds a call.
 	callWait = 5 * time.Second
+	// maxAsking bounds the logins that wait for a name. While EC2 does not
+	// answer, the rest of the places for logins is for those that need none.
+	maxAsking = 384
 	// keepFor and maxKept bound the names that are remembered.
 	keepFor = time.Hour
 	maxKept = 20_000
@@ -64,6 +67,8 @@ type Resolver struct {
 	mu      sync.Mutex
 	known   map[string]name
 	waiting map[string]*lookup
+	// asking counts who waits for one of them.
+	asking int
 	// queue holds the instances of waiting that no call has been made for.
 	queue   []string
 	running bool
@@ -135,6 +140,12 @@ func (r *Resolver) PrivateDNSName(ctx context.Context, instanceID string) (strin
 		defer r.mu.Unlock()
 		return "", r.noAccess()
 	}
+	if r.asking == maxAsking {
+		defer r.mu.Unlock()
+		return "", reason.New(reason.Overloaded, "too many wait for EC2 to tell the name of an instance")
+	}
+	r.asking++
+	defer r.asked()
 	l := r.waiting[instanceID]
 	if l == nil {
 		l = &lookup{done: make(chan struct{})}
@@ -154,6 +165,12 @@ func (r *Resolver) PrivateDNSName(ctx context.Context, instanceID string) (strin
 	case <-r.life.Done():
 		return "", reason.New(reason.EC2Unreachable, "the server is stopping")
 	}
+}
+
+func (r *Resolver) asked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asking--
 }
 
 // work makes calls until nothing is queued.

@@ -194,3 +194,38 @@ func FuzzParseInstances(f *testing.F) {
 		}
 	})
 }
+
+// TestSilentEC2KeepsFewWaiting has EC2 hang: who waits for it is few enough to
+// leave the others room.
+func TestSilentEC2KeepsFewWaiting(t *testing.T) {
+	t.Parallel()
+	e := &ec2{names: map[string]string{"i-00000000": "n"}}
+	r := newResolver(t, e)
+	if _, err := r.PrivateDNSName(t.Context(), "i-00000000"); err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	e.hold = make(chan struct{})
+	e.mu.Unlock()
+	defer close(e.hold)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan reason.Code, maxAsking+1)
+	for n := range maxAsking + 1 {
+		go func() {
+			_, err := r.PrivateDNSName(ctx, fmt.Sprintf("i-%08x", n+1))
+			ended <- reason.Of(err).Code
+		}()
+	}
+	if got := <-ended; got != reason.Overloaded {
+		t.Errorf("one too many: %s", got)
+	}
+	if got, err := r.PrivateDNSName(t.Context(), "i-00000000"); got != "n" {
+		t.Errorf("one that is known: %v", err)
+	}
+	cancel()
+	for range maxAsking {
+		if got := <-ended; got != reason.EC2Unreachable {
+			t.Errorf("got %s", got)
+		}
+	}
+}

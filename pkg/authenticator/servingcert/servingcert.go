@@ -94,6 +94,9 @@ func (s *Source) load(stamp string) error {
 			return fmt.Errorf("serving certificate in %s: %w", s.dir, err)
 		}
 	}
+	if err := s.check(cert.Leaf); err != nil && s.current.Load() != nil && s.Check() == nil {
+		return err // the one in use is better
+	}
 	s.stamp = stamp
 	s.current.Store(&cert)
 	if s.Changed != nil {
@@ -116,15 +119,16 @@ func (s *Source) newStamp() string {
 }
 
 // Run reads the files again whenever they change, until ctx ends. A pair that
-// does not fit, or is half written, leaves the old one in use. A nil tick is
-// every five seconds.
+// does not fit, cannot be read, or is not good at this time, leaves a good one in
+// use, and is tried again: what mends it need not change the files. A nil tick
+// is every five seconds.
 func (s *Source) Run(ctx context.Context, tick <-chan time.Time) {
 	if tick == nil {
 		t := time.NewTicker(pollEvery)
 		defer t.Stop()
 		tick = t.C
 	}
-	failed := ""
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -132,14 +136,17 @@ func (s *Source) Run(ctx context.Context, tick <-chan time.Time) {
 		case <-tick:
 		}
 		stamp := s.newStamp()
-		if stamp == s.stamp || stamp == failed {
+		if stamp == s.stamp {
 			continue
 		}
 		if err := s.load(stamp); err != nil {
-			failed = stamp
-			s.log.Warn("new serving certificate not taken, the old one stays", "error", err.Error())
+			if text := err.Error(); text != said {
+				said = text
+				s.log.Warn("new serving certificate not taken, the old one stays", "error", text)
+			}
 			continue
 		}
+		said = ""
 		leaf := s.current.Load().Leaf
 		s.log.Info("serving certificate read again", "serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter)
 	}
@@ -163,8 +170,10 @@ func (s *Source) PEM() []byte {
 }
 
 // Check says what is wrong with the certificate in use, at this moment.
-func (s *Source) Check() error {
-	leaf, now := s.Leaf(), s.now()
+func (s *Source) Check() error { return s.check(s.Leaf()) }
+
+func (s *Source) check(leaf *x509.Certificate) error {
+	now := s.now()
 	if now.After(leaf.NotAfter) {
 		return fmt.Errorf("serving certificate has expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -164,6 +166,66 @@ func TestReplacedWhileItIsRead(t *testing.T) {
 	}
 	if s.Leaf().SerialNumber.Cmp(want.Leaf.SerialNumber) != 0 {
 		t.Error("the pair that came while the one before was read is never read")
+	}
+}
+
+// TestGoodOneStays offers pairs that are worse than the one in use, and one that
+// cannot be read at first.
+func TestGoodOneStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sign := func(at time.Time) {
+		t.Helper()
+		if err := SelfSign(dir, "localhost", "127.0.0.1", at); err != nil {
+			t.Error(err)
+		}
+	}
+	var clock atomic.Pointer[time.Time]
+	set := func(now time.Time) { clock.Store(&now) }
+	now := time.Now()
+	set(now)
+	sign(now)
+	s, err := Open(dir, slog.New(slog.DiscardHandler), func() time.Time { return *clock.Load() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unreadable atomic.Bool
+	s.read = func(certFile, keyFile string) (tls.Certificate, error) {
+		if unreadable.Load() {
+			return tls.Certificate{}, os.ErrPermission
+		}
+		return tls.LoadX509KeyPair(certFile, keyFile)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	tick := make(chan time.Time)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Run(ctx, tick) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	// The second tick is taken when the first has been dealt with.
+	look := func() *big.Int { tick <- time.Time{}; tick <- time.Time{}; return s.Leaf().SerialNumber }
+	first := s.Leaf().SerialNumber
+	sign(now.Add(-2 * selfSignedLife))
+	if look().Cmp(first) != 0 {
+		t.Error("one that has expired is in use")
+	}
+	sign(now.Add(24 * time.Hour))
+	if look().Cmp(first) != 0 {
+		t.Error("one that is not good yet is in use")
+	}
+	set(now.Add(24 * time.Hour))
+	second := look()
+	if second.Cmp(first) == 0 {
+		t.Error("the same one, when its time has come, is not")
+	}
+	unreadable.Store(true)
+	sign(now.Add(25 * time.Hour))
+	if look().Cmp(second) != 0 {
+		t.Error("one that cannot be read is in use")
+	}
+	unreadable.Store(false)
+	set(now.Add(25 * time.Hour))
+	if look().Cmp(second) == 0 {
+		t.Error("it can be read now, and is not")
 	}
 }
 

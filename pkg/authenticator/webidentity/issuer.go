@@ -23,6 +23,10 @@ const (
 	// retryEvery is the same for an issuer whose keys were never got.
 	retryEvery = 5 * time.Second
 	fetchWait  = 10 * time.Second
+	// maxAwaiting bounds the logins that wait for one issuer's keys. A token
+	// needs no signature to make its login wait for an issuer that does not
+	// answer, and those of the other issuers need places too.
+	maxAwaiting = 128
 
 	maxDiscovery = 64 << 10
 	maxKeySet    = 256 << 10
@@ -39,7 +43,8 @@ type issuer struct {
 	// dropped is called when a key has gone or changed.
 	dropped func()
 
-	keys atomic.Pointer[keySet]
+	keys     atomic.Pointer[keySet]
+	awaiting atomic.Int64
 
 	mu       sync.Mutex
 	lastTry  time.Time
@@ -75,11 +80,16 @@ func (i *issuer) replaced(ctx, life context.Context, owned *sync.WaitGroup, old 
 	return nil
 }
 
-// await waits for a fetch, if one is on its way or due, or until ctx ends.
+// await waits for a fetch, if one is on its way or due, or until ctx ends. It
+// returns errTurnedAway if enough are waiting.
 func (i *issuer) await(ctx, life context.Context, owned *sync.WaitGroup) error {
 	done := i.refetch(life, owned)
 	if done == nil {
 		return nil
+	}
+	defer i.awaiting.Add(-1)
+	if i.awaiting.Add(1) > maxAwaiting {
+		return errTurnedAway
 	}
 	select {
 	case <-done:

@@ -122,3 +122,42 @@ func TestForgedSignaturesFetchOnceAMinute(t *testing.T) {
 		t.Errorf("honest, after it: %s", got)
 	}
 }
+
+// TestSilentIssuerKeepsFewWaiting has an issuer hang whose keys were never got:
+// tokens that name it do not take the places of the others.
+func TestSilentIssuerKeepsFewWaiting(t *testing.T) {
+	t.Parallel()
+	i := newIssuers(t)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	ask := sync.OnceFunc(func() { close(asked) })
+	i.set(func() { i.hold = func() { ask(); <-answer } })
+	ctx, cancel := context.WithCancel(t.Context())
+	token := sign(t, "RS256", "RSA_0", i.claims())
+	ended := make(chan reason.Code, 2*maxAwaiting)
+	for range 2 * maxAwaiting {
+		go func() {
+			_, err := i.v.Verify(ctx, token)
+			ended <- code(err)
+		}()
+	}
+	<-asked
+	for range maxAwaiting {
+		if got := <-ended; got != reason.IssuerUnreachable {
+			t.Errorf("one too many: %s", got)
+		}
+	}
+	cancel()
+	for range maxAwaiting {
+		<-ended
+	}
+	close(answer)
+	if n := i.v.issuers[issuerURL].awaiting.Load(); n != 0 {
+		t.Errorf("%d places are kept", n)
+	}
+	// Keys that are there need no waiting, however many do.
+	for _, err := i.v.Verify(t.Context(), token); err != nil; _, err = i.v.Verify(t.Context(), token) {
+		if code(err) != reason.IssuerUnreachable {
+			t.Fatal(err)
+		}
+	}
+}

@@ -169,6 +169,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (identity.Identity,
 		return identity.Identity{}, reason.Wrap(reason.IssuerUnreachable, "the keys of issuer "+iss.url+" could not be fetched yet", err)
 	}
 	if !keys.has(p.header.Alg, p.header.Kid) {
+		if errors.Is(err, errTurnedAway) {
+			return identity.Identity{}, reason.Wrap(reason.Overloaded, "too many wait for the keys of issuer "+iss.url, err)
+		}
 		return identity.Identity{}, reason.New(reason.UnknownKey, "issuer "+iss.url+" has no "+p.header.Alg+" key "+quote(p.header.Kid))
 	}
 	good, err := v.checkSignature(ctx, keys, p)
