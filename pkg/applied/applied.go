@@ -120,7 +120,7 @@ func Identity(e mapping.Entry) string {
 	if e.SSO != nil {
 		return strings.Join([]string{"sso", e.SSO.Partition, e.SSO.AccountID, e.SSO.PermissionSetName}, "/")
 	}
-	arn, err := iam.ParseARN(e.ARN)
+	arn, err := iam.ParseARNAnyCase(e.ARN)
 	if err != nil {
 		return strings.ToLower(e.ARN)
 	}

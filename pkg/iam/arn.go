@@ -130,6 +130,31 @@ func ParseARN(s string) (ARN, error) {
 	return a, nil
 }
 
+// ParseARNAnyCase is ParseARN for an ARN that somebody has written into a mapping,
+// with the words that AWS itself always writes in lower case in any case:
+// aws-iam-authenticator does not heed it there, so a table may have it so. Names
+// keep theirs, and Key does not heed it either.
+func ParseARNAnyCase(s string) (ARN, error) {
+	a, err := ParseARN(s)
+	if err == nil {
+		return a, nil
+	}
+	fields := strings.SplitN(s, ":", 6)
+	if len(fields) < 6 {
+		return a, err
+	}
+	lower := func(s string) string { return string(appendLower(nil, s)) }
+	for i := range 3 {
+		fields[i] = lower(fields[i])
+	}
+	kind, _, _ := strings.Cut(fields[5], "/")
+	fields[5] = lower(kind) + fields[5][len(kind):]
+	if folded, foldedErr := ParseARN(strings.Join(fields, ":")); foldedErr == nil {
+		return folded, nil
+	}
+	return a, err
+}
+
 // String puts the ARN together again; it undoes ParseARN.
 func (a ARN) String() string {
 	service := "iam"

@@ -191,6 +191,31 @@ func mustParse(t *testing.T, s string) ARN {
 	return a
 }
 
+func TestParseARNAnyCase(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"arn:aws:iam::111122223333:role/Dev":             "arn:aws:iam::111122223333:role/Dev",
+		"ARN:AWS-CN:IAM::111122223333:ROLE/Path/DEV":     "arn:aws-cn:iam::111122223333:role/Path/DEV",
+		"arn:aws:STS::111122223333:Assumed-Role/Dev/A@B": "arn:aws:sts::111122223333:assumed-role/Dev/A@B",
+		"arn:aws:iam::111122223333:Root":                 "arn:aws:iam::111122223333:root",
+		"arn:aws:iam::111122223333:role":                 "",
+		"ARN:AWS:IAM::11112222333:ROLE/DEV":              "",
+		"ARN:AWS:IAM:X:111122223333:ROLE/DEV":            "",
+		"ARN:AWS:IAM":                                    "",
+		"\u212arn:aws:iam::111122223333:role/Dev":        "",
+		"arn:aws:iam::111122223333:role/Dev ":            "",
+	} {
+		a, err := ParseARNAnyCase(text)
+		if want == "" {
+			if _, strict := ParseARN(text); err == nil || err.Error() != strict.Error() {
+				t.Errorf("%s: %v, %v", text, a, err)
+			}
+		} else if err != nil || a.String() != want {
+			t.Errorf("%s: %v, %v; want %s", text, a, err, want)
+		}
+	}
+}
+
 func FuzzParseARN(f *testing.F) {
 	for _, s := range []string{
 		"", "arn", "arn:::::",

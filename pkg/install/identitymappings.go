@@ -143,7 +143,7 @@ func planIdentityMappings(live []unstructured.Unstructured, desired []*unstructu
 // principal is the same for every spelling of an ARN.
 func principal(u *unstructured.Unstructured) string {
 	text := entry(u).ARN
-	arn, err := iam.ParseARN(text)
+	arn, err := iam.ParseARNAnyCase(text)
 	if err != nil {
 		return text
 	}

@@ -93,7 +93,7 @@ func (i *Installer) customMappings(ctx context.Context) ([]Mapping, error) {
 		u := &list.Items[n]
 		e := entry(u)
 		section := mapping.MapRoles
-		if arn, err := iam.ParseARN(e.ARN); err == nil && arn.Kind == iam.KindUser {
+		if arn, err := iam.ParseARNAnyCase(e.ARN); err == nil && arn.Kind == iam.KindUser {
 			section = mapping.MapUsers
 		}
 		m := toMapping(section, e)

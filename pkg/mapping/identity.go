@@ -16,7 +16,7 @@ func identity(e Entry, partition string) (string, bool) {
 		}
 		return ssoKey(*e.SSO, partition), true
 	}
-	a, err := iam.ParseARN(e.ARN)
+	a, err := iam.ParseARNAnyCase(e.ARN)
 	if err != nil {
 		return "", false
 	}

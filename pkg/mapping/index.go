@@ -32,6 +32,11 @@ func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
 	if b.reportFaults(s, name, index, faults) {
 		return
 	}
+	if s.Name == BackendEKSConfigMap && read.arn.Kind == iam.KindAssumedRole {
+		// One that has never let anybody in would let every session in.
+		b.report(s, name, index, Error, "arn", "not used: it names one session of a role, which aws-iam-authenticator never finds in aws-auth; name the role: "+read.arn.Principal().String())
+		return
+	}
 	it := &indexed{
 		match:  Match{Username: read.username, Groups: read.groups, Entry: e, Source: s.Name},
 		source: source, section: section, index: index,

@@ -28,12 +28,16 @@ func lookup(t *testing.T, m Mappings, arn string) (Match, bool) {
 func TestLookupConformance(t *testing.T) {
 	t.Parallel()
 	// found is a mapRoles entry, and whether an identity finds it.
-	found := func(e Entry, identity string, want bool) func(*testing.T) {
+	foundIn := func(source string, e Entry, identity string, want bool) func(*testing.T) {
 		return func(t *testing.T) {
-			if m, ok := lookup(t, Mappings{Roles: []Entry{e}}, identity); ok != want {
-				t.Errorf("%+v finds %s: %v (%+v), want %v", e, identity, ok, m, want)
+			x, _ := NewIndex([]Source{{Name: source, Mappings: Mappings{Roles: []Entry{e}}}}, IndexOptions{})
+			if m, ok := x.Lookup(mustARN(t, identity)); ok != want {
+				t.Errorf("%s: %+v finds %s: %v (%+v), want %v", source, e, identity, ok, m, want)
 			}
 		}
+	}
+	found := func(e Entry, identity string, want bool) func(*testing.T) {
+		return foundIn(BackendEKSConfigMap, e, identity, want)
 	}
 	// strict is an entry with a user ID, and the error that a principal gets.
 	strict := func(e Entry, userID, identity string, want error) func(*testing.T) {
@@ -47,10 +51,23 @@ func TestLookupConformance(t *testing.T) {
 	}
 	viewOnly := Entry{Username: "u", SSO: &SSO{PermissionSetName: "ViewOnlyAccess", AccountID: "012345678912"}}
 	tests := map[string]func(*testing.T){
-		// AWS writes "arn:aws:iam", and anything else is no ARN to us; names
-		// differ in case alone only by mistake.
-		"map-case":          found(roleEntry(roleR), "arn:aws:iam::111122223333:role/r", true),
-		"map-assumed-file":  found(roleEntry("arn:aws:sts::012345678910:assumed-role/test-assumed-role/session-name"), "arn:aws:iam::012345678910:role/test-assumed-role", true),
+		// AWS writes "arn:aws:iam", and anything else is no principal's ARN to us;
+		// what a person has written in a mapping may be in any case.
+		"map-case": func(t *testing.T) {
+			for _, mapped := range []string{roleR, "arn:aws:iam::111122223333:Role/r", "ARN:AWS:IAM::111122223333:ROLE/R"} {
+				found(roleEntry(mapped), "arn:aws:iam::111122223333:role/r", true)(t)
+			}
+			problems := Check(Mappings{Roles: []Entry{roleEntry("arn:AWS:iam::111122223333:Role/r")}}, CheckOptions{})
+			if len(problems) != 1 || problems[0].Warning || !strings.Contains(problems[0].Message, "write arn:aws:iam::111122223333:role/r") {
+				t.Errorf("a spec: %v", problems)
+			}
+		},
+		"map-assumed-file": func(t *testing.T) {
+			// In aws-auth the original never finds one.
+			for source, want := range map[string]bool{BackendMountedFile: true, BackendEKSConfigMap: false} {
+				foundIn(source, roleEntry("arn:aws:sts::012345678910:assumed-role/test-assumed-role/session-name"), "arn:aws:iam::012345678910:role/test-assumed-role", want)(t)
+			}
+		},
 		"map-user-in-roles": found(roleEntry("arn:aws:iam::111122223333:user/InRoles"), "arn:aws:iam::111122223333:user/InRoles", true),
 		"map-root":          found(roleEntry("arn:aws:iam::111122223333:root"), "arn:aws:iam::111122223333:root", true),
 		"map-file-badarn": func(t *testing.T) {

@@ -104,7 +104,7 @@ func removes(plan *mappingPlan, arn iam.ARN) bool {
 			}
 			continue
 		}
-		if entry, err := iam.ParseARN(e.ARN); err == nil && entry.Key() == arn.Principal().Key() {
+		if entry, err := iam.ParseARNAnyCase(e.ARN); err == nil && entry.Key() == arn.Principal().Key() {
 			return true
 		}
 	}

@@ -262,7 +262,7 @@ func entryKey(e mapping.Entry) string {
 	if e.SSO != nil {
 		return e.SSO.AccountID + "/" + e.SSO.PermissionSetName
 	}
-	arn, err := iam.ParseARN(e.ARN)
+	arn, err := iam.ParseARNAnyCase(e.ARN)
 	if err != nil {
 		return e.ARN
 	}
@@ -282,7 +282,7 @@ func (c *localCluster) removedPrincipals(plan *mappingPlan) []iam.ARN {
 			})
 			continue
 		}
-		if arn, err := iam.ParseARN(e.ARN); err == nil { // else a damaged entry, and nobody to play
+		if arn, err := iam.ParseARNAnyCase(e.ARN); err == nil { // else a damaged entry, and nobody to play
 			arns = append(arns, arn.Principal())
 		}
 	}
