@@ -223,6 +223,10 @@ func (v *Verifier) checkClaims(c *claims, iss *issuer) (identity.Identity, error
 	if err != nil {
 		return identity.Identity{}, reason.Wrap(reason.Malformed, "JWT's sub is no principal's ARN: "+err.Error(), err)
 	}
+	if arn.Kind == iam.KindAssumedRole {
+		// STS names the role itself; a session's name is in no claim.
+		return identity.Identity{}, malformed("JWT's sub is a role's session, and not the role")
+	}
 	if arn.Partition != v.partition {
 		return identity.Identity{}, reason.New(reason.WrongPartition, "principal is in partition "+arn.Partition+", this cluster takes "+v.partition)
 	}
@@ -231,7 +235,7 @@ func (v *Verifier) checkClaims(c *claims, iss *issuer) (identity.Identity, error
 	}
 	return identity.Identity{
 		ARN: arn, Canonical: arn.Principal().StripRolePath().String(),
-		SessionName: arn.Session, JTI: string(c.Jti),
+		JTI:        string(c.Jti),
 		InstanceID: instanceID(string(c.AWS.Instance)),
 		Expires:    c.Exp.time(),
 	}, nil

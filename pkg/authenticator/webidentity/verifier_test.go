@@ -213,6 +213,7 @@ func TestVerify(t *testing.T) {
 		{"audience", "RS256", "RSA_0", set("aud", "another"), reason.WrongAudience},
 		{"audience's case", "RS256", "RSA_0", set("aud", "My-Cluster"), reason.WrongAudience},
 		{"no audience", "RS256", "RSA_0", set("aud", nil), reason.WrongAudience},
+		{"a session", "RS256", "RSA_0", set("sub", "arn:aws:sts::111122223333:assumed-role/Dev/alice"), reason.Malformed},
 		{"expired", "RS256", "RSA_0", set("exp", now-31), reason.Expired},
 		{"just expired", "RS256", "RSA_0", set("exp", now-29), reason.OK},
 		{"from the future", "RS256", "RSA_0", set("iat", now+31), reason.ClockBehind},
