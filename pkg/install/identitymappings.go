@@ -116,7 +116,9 @@ func planIdentityMappings(live []unstructured.Unstructured, desired []*unstructu
 	}
 	for _, want := range desired {
 		if other := foreign[principal(want)]; other != nil {
-			// Which of two objects for one principal wins is left to chance.
+			// capiam's authenticator goes by the older of two objects for one
+			// principal, which would be the other; aws-iam-authenticator goes by
+			// either.
 			return nil, fmt.Errorf("%s is for %s, which the spec maps too: delete it, or label it %s=%s to hand it over",
 				describe(other), entry(want).ARN, render.ManagedByLabel, render.ManagedBy)
 		}
