@@ -367,7 +367,7 @@ func (s *Server) addBackends() error {
 			}
 			if name == mapping.BackendCRD {
 				s.runs = append(s.runs, backend.NewCRD(backend.CRDOptions{
-					Client: c, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
+					Client: c, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Events: client.events,
 				}).Run)
 				continue
 			}

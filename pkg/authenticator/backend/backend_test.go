@@ -75,7 +75,7 @@ func (b *bench) start(names ...string) {
 			})
 		case mapping.BackendCRD:
 			wg.Go(func() {
-				NewCRD(CRDOptions{Client: client, Store: b.store, Partition: "aws", Log: log, Metrics: m, Events: events, Now: b.clock.Now}).Run(ctx)
+				NewCRD(CRDOptions{Client: client, Store: b.store, Partition: "aws", Log: log, Events: events, Now: b.clock.Now}).Run(ctx)
 			})
 		}
 	}
@@ -276,19 +276,26 @@ func TestWatchIsNotAskedForWithoutPause(t *testing.T) {
 // healthy returns the metric that an alert would go by.
 func (b *bench) healthy(backend string) bool {
 	b.t.Helper()
+	return b.metric("backend_healthy", backend) == 1
+}
+
+// metric returns the value of a gauge or counter whose only label, if it has
+// one, has this value.
+func (b *bench) metric(name, label string) float64 {
+	b.t.Helper()
 	families, err := b.metrics.Gatherer().Gather()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if f.GetName() == "aws_iam_authenticator_backend_healthy" && m.GetLabel()[0].GetValue() == backend {
-				return m.GetGauge().GetValue() == 1
+			if f.GetName() == "aws_iam_authenticator_"+name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
 	}
-	b.t.Fatalf("no metric says how %s is", backend)
-	return false
+	b.t.Fatalf("there is no metric %s of %q", name, label)
+	return 0
 }
 
 // A watch that is lost is said, in whatever way it is lost, and not any more once
@@ -311,6 +318,11 @@ func TestLostWatchIsReported(t *testing.T) {
 				lose(b.kube, true)
 				// client-go tries a closed connection ten times, a second apart.
 				b.eventually("it is said", func() bool { return b.store.Status()[0].Problem != "" && !b.healthy(backend) })
+				// As with the original, the metric of aws-auth's watch is of no other.
+				counted := b.metric("configmap_watch_failures_total", "") > 0
+				if counted != (backend == mapping.BackendEKSConfigMap) {
+					t.Errorf("counted as a failure of aws-auth's watch: %t", counted)
+				}
 				if got := b.username(role("A")); got != "a" {
 					t.Errorf("A is %s", got)
 				}

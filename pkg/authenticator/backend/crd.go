@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/capiam/capiam/pkg/authenticator/metrics"
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/mapping"
 )
@@ -28,7 +27,6 @@ type CRDOptions struct {
 	Store     *Store
 	Partition string
 	Log       *slog.Logger
-	Metrics   *metrics.Metrics
 	Events    *Events
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
@@ -63,7 +61,7 @@ func (c *CRD) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		follow(ctx, "iamidentitymappings", c.opts.Client.Resource(identityMappings), "", c.box, c.opts.Log, c.opts.Metrics)
+		follow(ctx, "iamidentitymappings", c.opts.Client.Resource(identityMappings), "", c.box, c.opts.Log, nil)
 	})
 	for {
 		select {

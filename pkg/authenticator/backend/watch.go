@@ -63,7 +63,8 @@ func (s shown) resumed() shown {
 	return s
 }
 
-// follow watches until ctx ends, and leaves the newest state in the mailbox.
+// follow watches until ctx ends, and leaves the newest state in the mailbox. The
+// metrics count the failures as those of aws-auth's watch; nil is for others.
 func follow(ctx context.Context, name string, resource dynamic.ResourceInterface, selector string, box *mailbox[shown], log *slog.Logger, m *metrics.Metrics) {
 	w := watcher{
 		name: name, resource: resource, selector: selector, log: log,
@@ -72,7 +73,9 @@ func follow(ctx context.Context, name string, resource dynamic.ResourceInterface
 			box.update(func(s shown) shown { return shown{version: s.version + 1, objects: list} })
 		},
 		failed: func(err error) {
-			m.WatchFailed()
+			if m != nil {
+				m.WatchFailed()
+			}
 			box.update(func(s shown) shown { s.failure = err; return s })
 		},
 		resumed: func() { box.update(shown.resumed) },
