@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,16 +36,39 @@ type CRDOptions struct {
 // stands in their status is said, never believed, so that who may write a
 // status cannot let anybody in.
 type CRD struct {
-	opts CRDOptions
-	box  *mailbox[shown]
+	opts     CRDOptions
+	box      *mailbox[shown]
+	statuses *statuses
 
-	// good holds the last good entry of each object. It is the worker's alone.
-	good  map[types.UID]mapping.Entry
+	// What follows is the worker's alone.
+	held  map[types.UID]*held
 	taken int
-	// said holds the status last written for each object: with the original's
-	// CRD, the API server drops the condition, and must not be asked again and
-	// again.
-	said map[types.UID]string
+	// set is what was last put in force; nil if it has to be put there again.
+	set *table
+}
+
+// held is what is known of one object.
+type held struct {
+	// object is the state of it that the rest is about.
+	object  *unstructured.Unstructured
+	name    string
+	created time.Time
+	// err says what is wrong with it.
+	err error
+	// canonical is its ARN as logins are compared with it.
+	canonical string
+	// good is its last good entry, and arn the ARN of that; nil if there was
+	// none.
+	good *mapping.Entry
+	arn  iam.ARN
+	// said is the text of the last verdict.
+	said string
+}
+
+// table is what the objects say together.
+type table struct {
+	mappings mapping.Mappings
+	findings []mapping.Finding
 }
 
 // NewCRD returns the backend.
@@ -53,7 +76,10 @@ func NewCRD(opts CRDOptions) *CRD {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &CRD{opts: opts, box: newMailbox[shown](), good: map[types.UID]mapping.Entry{}, said: map[types.UID]string{}}
+	return &CRD{
+		opts: opts, box: newMailbox[shown](), held: map[types.UID]*held{},
+		statuses: newStatuses(opts.Client.Resource(identityMappings), opts.Log, opts.Now),
+	}
 }
 
 // Run watches the objects and takes over each change, until ctx ends.
@@ -63,6 +89,7 @@ func (c *CRD) Run(ctx context.Context) {
 	wg.Go(func() {
 		follow(ctx, "iamidentitymappings", c.opts.Client.Resource(identityMappings), "", c.box, c.opts.Log, nil)
 	})
+	wg.Go(func() { c.statuses.run(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -72,85 +99,123 @@ func (c *CRD) Run(ctx context.Context) {
 		s := c.box.get()
 		if s.version != c.taken {
 			c.taken = s.version
-			c.take(ctx, s.objects)
+			c.take(s.objects)
 		}
 		if s.failure != nil {
+			c.set = nil
 			c.opts.Store.Fail(mapping.BackendCRD, fmt.Sprintf("IAMIdentityMappings cannot be read: %v", s.failure))
 		}
 	}
 }
 
-// verdict is what became of one object.
-type verdict struct {
-	object    *unstructured.Unstructured
-	canonical string
-	reason    string
-	message   string
+// take puts the objects in force, and has said what became of each.
+func (c *CRD) take(objects []*unstructured.Unstructured) {
+	t, verdicts := judge(c.hold(objects))
+	// Most changes are of statuses, which are not worth a new index.
+	if c.set == nil || !reflect.DeepEqual(t, c.set) {
+		c.set = t
+		c.opts.Store.Set(mapping.BackendCRD, t.mappings, t.findings, "")
+	}
+	for _, v := range verdicts {
+		c.say(v)
+	}
 }
 
-// take puts the objects in force. If two name one principal, the older counts,
-// whatever their order in a list.
-func (c *CRD) take(ctx context.Context, objects []*unstructured.Unstructured) {
-	slices.SortFunc(objects, func(a, b *unstructured.Unstructured) int {
-		at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-		return cmp.Or(at.Compare(bt.Time), cmp.Compare(a.GetName(), b.GetName()))
-	})
-	var (
-		m        mapping.Mappings
-		findings []mapping.Finding
-		verdicts = make([]verdict, 0, len(objects))
-		holder   = map[iam.Key]string{}
-		alive    = map[types.UID]bool{}
-	)
+// hold reads the objects that have changed, forgets those that are gone, and
+// returns what is known of the others, oldest first.
+func (c *CRD) hold(objects []*unstructured.Unstructured) []*held {
+	all := make([]*held, 0, len(objects))
+	alive := make(map[types.UID]bool, len(objects))
 	for _, o := range objects {
 		alive[o.GetUID()] = true
-		v := verdict{object: o, reason: "Accepted", message: "in force"}
-		e, arn, err := c.entry(o)
-		if err != nil {
-			v.reason, v.message = "Invalid", err.Error()
-			if last, ok := c.good[o.GetUID()]; ok {
-				e, v.message = last, v.message+"; what it said before stays in force"
-				arn, err = iam.ParseARN(last.ARN)
-			}
-		} else {
-			c.good[o.GetUID()] = e
+		h := c.held[o.GetUID()]
+		if h == nil {
+			h = &held{}
+			c.held[o.GetUID()] = h
 		}
-		if err == nil {
-			v.canonical = arn.Key().String()
-			if other, taken := holder[arn.Key()]; taken {
-				v.reason, v.message = "Duplicate", "not in force: the older IAMIdentityMapping "+other+" names the same principal"
+		if h.object != o {
+			h.read(o, c.opts.Partition)
+		}
+		all = append(all, h)
+	}
+	for uid, h := range c.held {
+		if !alive[uid] {
+			delete(c.held, uid)
+			c.statuses.forget(uid)
+			c.opts.Events.Forget(h.object)
+		}
+	}
+	slices.SortFunc(all, func(a, b *held) int { return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.name, b.name)) })
+	return all
+}
+
+func (h *held) read(o *unstructured.Unstructured, partition string) {
+	text, _, _ := unstructured.NestedString(o.Object, "spec", "arn")
+	h.object, h.name, h.created = o, o.GetName(), o.GetCreationTimestamp().Time
+	h.canonical = canonicalARN(text)
+	e, arn, err := entry(o, partition)
+	h.err = err
+	if err == nil {
+		h.good, h.arn = &e, arn
+	}
+}
+
+// judge returns what the objects, oldest first, say together, and what becomes of
+// each. If two name one principal, the older counts, whatever their order in a
+// list.
+func judge(objects []*held) (*table, []verdict) {
+	t := &table{}
+	verdicts := make([]verdict, 0, len(objects))
+	holder := make(map[iam.Key]string, len(objects))
+	for _, h := range objects {
+		v := verdict{object: h.object, canonical: h.canonical, reason: reasonAccepted, message: "in force"}
+		if h.err != nil {
+			v.reason, v.message = reasonInvalid, h.err.Error()
+			if h.good != nil {
+				v.message += "; what it said before stays in force"
+			}
+		}
+		if h.good != nil {
+			if other, taken := holder[h.arn.Key()]; taken {
+				v.reason, v.message = reasonDuplicate, "not in force: the older IAMIdentityMapping "+other+" names the same principal"
 			} else {
-				holder[arn.Key()] = o.GetName()
-				if arn.Kind == iam.KindUser {
-					m.Users = append(m.Users, e)
+				holder[h.arn.Key()] = h.name
+				if h.arn.Kind == iam.KindUser {
+					t.mappings.Users = append(t.mappings.Users, *h.good)
 				} else {
-					m.Roles = append(m.Roles, e)
+					t.mappings.Roles = append(t.mappings.Roles, *h.good)
 				}
 			}
 		}
-		if v.reason != "Accepted" {
-			severity := mapping.Error
-			if v.reason == "Duplicate" {
-				severity = mapping.Warning
-			}
-			findings = append(findings, mapping.Finding{Severity: severity, Source: mapping.BackendCRD, Key: "IAMIdentityMapping/" + o.GetName(), Index: -1, Message: v.message})
+		if v.reason != reasonAccepted {
+			t.findings = append(t.findings, v.finding())
 		}
 		verdicts = append(verdicts, v)
 	}
-	for uid := range c.good {
-		if !alive[uid] {
-			delete(c.good, uid)
-			delete(c.said, uid)
-		}
+	return t, verdicts
+}
+
+// say has a verdict written into its object's status, and an event if it is new
+// and not good. Neither is waited for.
+func (c *CRD) say(v verdict) {
+	c.statuses.put(v)
+	h := c.held[v.object.GetUID()]
+	if h.said == v.text() {
+		return
 	}
-	c.opts.Store.Set(mapping.BackendCRD, m, findings, "")
-	for _, v := range verdicts {
-		c.say(ctx, v)
+	h.said = v.text()
+	switch {
+	case v.reason == reasonAccepted:
+		c.opts.Events.Report(v.object, nil)
+	case !v.standsIn(v.object):
+		f := v.finding()
+		f.Source = "" // it is on the object
+		c.opts.Events.Report(v.object, []mapping.Finding{f})
 	}
 }
 
 // entry reads an object's spec.
-func (c *CRD) entry(o *unstructured.Unstructured) (mapping.Entry, iam.ARN, error) {
+func entry(o *unstructured.Unstructured, partition string) (mapping.Entry, iam.ARN, error) {
 	text, _, err1 := unstructured.NestedString(o.Object, "spec", "arn")
 	username, _, err2 := unstructured.NestedString(o.Object, "spec", "username")
 	groups, _, err3 := unstructured.NestedStringSlice(o.Object, "spec", "groups")
@@ -169,73 +234,11 @@ func (c *CRD) entry(o *unstructured.Unstructured) (mapping.Entry, iam.ARN, error
 	if arn.Kind == iam.KindUser {
 		one = mapping.Mappings{Users: []mapping.Entry{e}}
 	}
-	_, findings := mapping.NewIndex([]mapping.Source{{Name: mapping.BackendCRD, Mappings: one}}, mapping.IndexOptions{Partition: c.opts.Partition})
+	_, findings := mapping.NewIndex([]mapping.Source{{Name: mapping.BackendCRD, Mappings: one}}, mapping.IndexOptions{Partition: partition})
 	for _, f := range findings {
 		if f.Severity == mapping.Error {
 			return e, arn, fmt.Errorf("spec.%s: %s", f.Field, f.Message)
 		}
 	}
 	return e, arn, nil
-}
-
-// conditionAccepted is the condition that says whether an object is in force.
-const conditionAccepted = "Accepted"
-
-// say writes what became of an object into its status, and an event if it is
-// not in force.
-func (c *CRD) say(ctx context.Context, v verdict) {
-	text := v.canonical + "\n" + v.reason + "\n" + v.message
-	uid := v.object.GetUID()
-	canonical, _, _ := unstructured.NestedString(v.object.Object, "status", "canonicalARN")
-	if saysAlready(v, canonical) || c.said[uid] == text && canonical == v.canonical {
-		c.said[uid] = text
-		return
-	}
-	c.said[uid] = text
-	if v.reason == "Accepted" {
-		c.opts.Events.Report(v.object, nil)
-	} else {
-		c.opts.Events.Report(v.object, []mapping.Finding{{Severity: mapping.Error, Key: "IAMIdentityMapping/" + v.object.GetName(), Index: -1, Message: v.message}})
-	}
-	status := metav1.ConditionTrue
-	if v.reason != "Accepted" {
-		status = metav1.ConditionFalse
-	}
-	o := v.object.DeepCopy()
-	set := map[string]any{
-		"conditions": []any{map[string]any{
-			"type": conditionAccepted, "status": string(status), "reason": v.reason, "message": v.message,
-			"observedGeneration": o.GetGeneration(),
-			"lastTransitionTime": c.opts.Now().UTC().Format(time.RFC3339),
-		}},
-	}
-	if v.canonical != "" {
-		set["canonicalARN"] = v.canonical
-	}
-	if id, ok, _ := unstructured.NestedString(o.Object, "status", "userID"); ok {
-		set["userID"] = id
-	}
-	o.Object["status"] = set
-	wait, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	// A conflict means that the object has changed, or that another server has
-	// said the same.
-	if _, err := c.opts.Client.Resource(identityMappings).UpdateStatus(wait, o, metav1.UpdateOptions{}); err != nil {
-		c.opts.Log.Debug("status not written", "object", o.GetName(), "error", err.Error())
-	}
-}
-
-// saysAlready tells whether an object's status says what it should.
-func saysAlready(v verdict, canonical string) bool {
-	conditions, _, _ := unstructured.NestedSlice(v.object.Object, "status", "conditions")
-	if canonical != v.canonical {
-		return false
-	}
-	for _, c := range conditions {
-		m, ok := c.(map[string]any)
-		if ok && m["type"] == conditionAccepted {
-			return m["reason"] == v.reason && m["message"] == v.message
-		}
-	}
-	return false
 }

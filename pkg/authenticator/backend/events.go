@@ -3,11 +3,13 @@ package backend
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,19 +26,35 @@ const (
 	maxMessage = 1024
 	// eventPause is the least time between two events.
 	eventPause = 5 * time.Second
+	// maxEvents is how many objects may wait for their event. If there is
+	// something wrong with more, those that are told show what it is.
+	maxEvents = 64
 )
 
 // Events puts what is wrong with an object where `kubectl describe` shows it.
-// It is a courtesy: an event that cannot be written is dropped.
+// An event that cannot be written is tried again as long as it is the newest
+// about its object.
 type Events struct {
 	client   dynamic.Interface
 	instance string
 	log      *slog.Logger
 	now      func() time.Time
 
-	mu   sync.Mutex
-	last map[string]string
-	jobs chan *unstructured.Unstructured
+	mu     sync.Mutex
+	topics map[string]*topic
+	queue  []*topic
+	wake   chan struct{}
+}
+
+// topic is one object of which something has been told, or is to be.
+type topic struct {
+	id string
+	// told is the message last written, newest the one that should be; empty
+	// says that the object is in order.
+	told, newest string
+	event        *unstructured.Unstructured
+	// waiting says that it is in the queue, or being written.
+	waiting bool
 }
 
 // NewEvents returns a writer of events; instance names this server, the node
@@ -45,61 +63,147 @@ func NewEvents(client dynamic.Interface, instance string, log *slog.Logger, now 
 	if now == nil {
 		now = time.Now
 	}
-	return &Events{client: client, instance: instance, log: log, now: now, last: map[string]string{}, jobs: make(chan *unstructured.Unstructured, 16)}
+	return &Events{client: client, instance: instance, log: log, now: now, topics: map[string]*topic{}, wake: make(chan struct{}, 1)}
 }
 
 // Run writes events until ctx ends.
 func (e *Events) Run(ctx context.Context) {
+	failures := 0 // one after the other
+	warned := false
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case job := <-e.jobs:
-			wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-			_, err := e.client.Resource(events).Namespace(job.GetNamespace()).Create(wait, job, metav1.CreateOptions{})
-			cancel()
-			if err != nil {
-				e.log.Debug("event not written", "error", err.Error())
+		t, message, event := e.next()
+		if t == nil {
+			if !pause(ctx, -1, e.wake) {
+				return
 			}
+			continue
 		}
-		select {
-		case <-ctx.Done():
+		err := e.write(ctx, event)
+		if ctx.Err() != nil {
 			return
-		case <-time.After(eventPause):
+		}
+		e.done(t, message, err)
+		if err == nil {
+			failures = 0
+		} else {
+			failures++
+			level := slog.LevelDebug
+			if !warned && apierrors.IsForbidden(err) {
+				level, warned = slog.LevelWarn, true
+			}
+			e.log.Log(ctx, level, "event not written", "error", err.Error())
+		}
+		if !pause(ctx, doubled(eventPause, failures, maxRetryPause), nil) {
+			return
 		}
 	}
 }
 
-// Report writes one event about an object: what is wrong with it, or that it is
-// in order again. The same text is not written twice in a row. A nil Events
-// writes nothing.
+// Report has one event written about an object: what is wrong with it, or that
+// it is in order again. The same text is not written twice in a row. It does not
+// wait. A nil Events writes nothing.
 func (e *Events) Report(object *unstructured.Unstructured, findings []mapping.Finding) {
 	if e == nil {
 		return
 	}
 	message := eventMessage(findings)
-	id := object.GetKind() + "/" + object.GetNamespace() + "/" + object.GetName()
 	e.mu.Lock()
-	same := e.last[id] == message
-	_, reported := e.last[id]
-	if message == "" {
-		delete(e.last, id)
-	} else {
-		e.last[id] = message
+	defer e.mu.Unlock()
+	id := topicID(object)
+	t := e.topics[id]
+	if t == nil {
+		t = &topic{id: id}
 	}
-	e.mu.Unlock()
-	if same || message == "" && !reported {
+	if t.newest == message {
 		return
 	}
-	kind, reason := "Warning", "MappingNotHonoured"
+	if !t.waiting && len(e.queue) >= maxEvents {
+		e.log.Debug("event not written: too many are waiting", "object", id)
+		return // the log and the metrics have it
+	}
+	t.newest = message
 	if message == "" {
-		kind, reason, message = "Normal", "MappingsInOrder", "all mappings are honoured again"
+		t.event = e.event(object, "Normal", "MappingsInOrder", "all mappings are honoured again")
+	} else {
+		t.event = e.event(object, "Warning", "MappingNotHonoured", message)
 	}
-	job := e.event(object, kind, reason, message)
+	e.topics[id] = t
+	if t.waiting {
+		return
+	}
+	t.waiting = true
+	e.queue = append(e.queue, t)
 	select {
-	case e.jobs <- job:
-	default: // the log and the metrics have it
+	case e.wake <- struct{}{}:
+	default:
 	}
+}
+
+// Forget is for an object that is gone. A nil Events does nothing.
+func (e *Events) Forget(object *unstructured.Unstructured) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.topics[topicID(object)]; t != nil {
+		delete(e.topics, t.id)
+		e.queue = slices.DeleteFunc(e.queue, func(q *topic) bool { return q == t })
+	}
+}
+
+func topicID(object *unstructured.Unstructured) string {
+	return object.GetKind() + "/" + object.GetNamespace() + "/" + object.GetName()
+}
+
+// next takes the first topic out of the queue that something is to be told of.
+func (e *Events) next() (t *topic, message string, event *unstructured.Unstructured) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.queue) > 0 {
+		t, e.queue = e.queue[0], e.queue[1:]
+		if t.newest != t.told {
+			return t, t.newest, t.event
+		}
+		e.settled(t)
+	}
+	return nil, "", nil
+}
+
+// done records what became of an event.
+func (e *Events) done(t *topic, message string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		t.told = message
+	}
+	switch {
+	case e.topics[t.id] != t: // the object is gone
+	case t.newest != t.told:
+		e.queue = append(e.queue, t)
+	default:
+		e.settled(t)
+	}
+}
+
+// settled is for a topic of which nothing is to be told for now.
+func (e *Events) settled(t *topic) {
+	t.waiting, t.event = false, nil
+	if t.told == "" {
+		delete(e.topics, t.id)
+	}
+}
+
+// write writes an event. One that was written although the answer got lost is
+// there already.
+func (e *Events) write(ctx context.Context, event *unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	_, err := e.client.Resource(events).Namespace(event.GetNamespace()).Create(ctx, event, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
 }
 
 func (e *Events) event(object *unstructured.Unstructured, kind, reason, message string) *unstructured.Unstructured {

@@ -33,6 +33,8 @@ type Server struct {
 	hangUp  bool
 	lists   int
 	watches int
+	hold    chan struct{} // nil lets writes through
+	held    int
 }
 
 type event struct {
@@ -164,6 +166,48 @@ func (s *Server) HangUp(yes bool) {
 	s.CutWatches()
 }
 
+// HoldWrites keeps every write waiting until release is called, which must be
+// before the test ends.
+func (s *Server) HoldWrites() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hold := make(chan struct{})
+	s.hold = hold
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hold = nil
+		close(hold)
+	}
+}
+
+// Held returns how many writes were kept waiting so far.
+func (s *Server) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held
+}
+
+// waitForRelease waits while writes are held, and tells whether whoever asked is
+// still there.
+func (s *Server) waitForRelease(r *http.Request) bool {
+	s.mu.Lock()
+	hold := s.hold
+	if hold != nil {
+		s.held++
+	}
+	s.mu.Unlock()
+	if hold == nil {
+		return true
+	}
+	select {
+	case <-hold:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
 // Counts returns how many lists and watches were asked for.
 func (s *Server) Counts() (lists, watches int) {
 	s.mu.Lock()
@@ -180,6 +224,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case refuse != 0:
 		status(w, refuse, "refused")
+	case r.Method != http.MethodGet && !s.waitForRelease(r):
 	case r.Method == http.MethodPost:
 		s.create(w, r)
 	case r.Method == http.MethodPut:
