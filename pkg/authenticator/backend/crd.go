@@ -61,8 +61,8 @@ type held struct {
 	// none.
 	good *mapping.Entry
 	arn  iam.ARN
-	// said is the text of the last verdict.
-	said string
+	// verdict is the last that was to be said.
+	verdict verdict
 }
 
 // table is what the objects say together.
@@ -110,14 +110,15 @@ func (c *CRD) Run(ctx context.Context) {
 
 // take puts the objects in force, and has said what became of each.
 func (c *CRD) take(objects []*unstructured.Unstructured) {
-	t, verdicts := judge(c.hold(objects))
+	all := c.hold(objects)
+	t, verdicts := judge(all)
 	// Most changes are of statuses, which are not worth a new index.
 	if c.set == nil || !reflect.DeepEqual(t, c.set) {
 		c.set = t
 		c.opts.Store.Set(mapping.BackendCRD, t.mappings, t.findings, "")
 	}
-	for _, v := range verdicts {
-		c.say(v)
+	for i, v := range verdicts {
+		c.say(all[i], v)
 	}
 }
 
@@ -197,13 +198,16 @@ func judge(objects []*held) (*table, []verdict) {
 
 // say has a verdict written into its object's status, and an event if it is new
 // and not good. Neither is waited for.
-func (c *CRD) say(v verdict) {
-	c.statuses.put(v)
-	h := c.held[v.object.GetUID()]
-	if h.said == v.text() {
+func (c *CRD) say(h *held, v verdict) {
+	before := h.verdict
+	if before == v {
 		return
 	}
-	h.said = v.text()
+	h.verdict = v
+	c.statuses.put(v)
+	if before.text() == v.text() {
+		return
+	}
 	switch {
 	case v.reason == reasonAccepted:
 		c.opts.Events.Report(v.object, nil)

@@ -314,6 +314,7 @@ func TestNewestVerdictIsWritten(t *testing.T) {
 		if id, _, _ := unstructured.NestedString(o.Object, "status", "userID"); id != "AIDA" || len(conditions(o)) != 2 {
 			t.Errorf("what others wrote is lost: %v", o.Object["status"])
 		}
+		ours.stop()
 		if n := len(ours.statuses.records); n != 1 {
 			t.Errorf("%d objects are remembered", n)
 		}

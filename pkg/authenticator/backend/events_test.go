@@ -74,6 +74,7 @@ func TestEventsAreTriedAgain(t *testing.T) {
 				if got := m.told(); len(got) != 2 || !strings.Contains(got[1], "again") {
 					t.Errorf("told %q", got)
 				}
+				stop()
 				if len(e.topics) != 0 || len(e.queue) != 0 {
 					t.Errorf("still remembered: %v", e.topics)
 				}
@@ -88,10 +89,11 @@ func TestEventWhoseAnswerWasLost(t *testing.T) {
 		m := newMemory()
 		e, stop := runEvents(m)
 		defer stop()
+		m.hold = make(chan struct{})
 		e.Report(namedObject("a"), wrong("x"))
-		e.mu.Lock()
-		m.events = append(m.events, e.topics[topicID(namedObject("a"))].event)
-		e.mu.Unlock()
+		synctest.Wait()
+		written := e.topics[topicID(namedObject("a"))].event
+		m.set(func() { m.events = append(m.events, written); close(m.hold) })
 		time.Sleep(time.Hour)
 		if asked, _ := m.counts(); asked != 1 || len(m.told()) != 1 {
 			t.Errorf("%d requests, told %q", asked, m.told())

@@ -75,9 +75,6 @@ func (s *statuses) put(v verdict) {
 		r = &record{}
 		s.records[v.object.GetUID()] = r
 	}
-	if r.newest == v {
-		return
-	}
 	before := r.newest
 	r.newest = v
 	switch {
