@@ -229,7 +229,7 @@ func entry(o *unstructured.Unstructured, partition string) (mapping.Entry, iam.A
 		}
 	}
 	e := mapping.Entry{ARN: text, Username: username, Groups: groups}
-	arn, err := iam.ParseARN(text)
+	arn, err := iam.ParseARNAnyCase(text)
 	if err != nil {
 		return e, arn, fmt.Errorf("spec.arn: %w", err)
 	}

@@ -96,7 +96,7 @@ func conditions(o *unstructured.Unstructured) []any {
 // canonicalARN returns an ARN as logins are compared with it, or "" if it is
 // none.
 func canonicalARN(text string) string {
-	arn, err := iam.ParseARN(text)
+	arn, err := iam.ParseARNAnyCase(text)
 	if err != nil {
 		return ""
 	}
