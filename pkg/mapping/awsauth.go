@@ -2,36 +2,20 @@ package mapping
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // AWSAuth is an aws-auth ConfigMap's data, read. It keeps the text it was read
 // from, so that a Plan can change one entry and leave the rest as it was.
+//
+// A Listed table is kept as one too, which then has no text.
 type AWSAuth struct {
 	data     map[string]string
 	sections map[string]*section
 	mappings Mappings
-}
-
-// section is what one key holds.
-type section struct {
-	// broken says why the text could not be read; it is nil if it could.
-	broken *syntaxError
-	items  []item
-}
-
-// item is one entry, or one account, as it stands in the text.
-type item struct {
-	// entry is what could be read of it; account is for mapAccounts.
-	entry   Entry
-	account string
-	// id is the principal's identity, empty if it cannot be made out.
-	id string
-	// damaged says that the item is not honoured.
-	damaged bool
+	// strict says that entries go by their user ID.
+	strict bool
 }
 
 // sectionNames are the keys that are read, in the order they are reported.
@@ -50,51 +34,35 @@ func Parse(data map[string]string) (*AWSAuth, []Finding) { return ParseWithLastG
 
 // ParseWithLastGood is Parse for a table that is in use: a broken key keeps the
 // entries it had in last, and so does a damaged entry, found again by its ARN or
-// else by its username, or else by its place between the same two. A mistake therefore never takes anybody's access away.
-// An entry that is gone is gone. Last may be nil.
+// else by its username, or else by its place between the same two. A mistake
+// therefore never takes anybody's access away. An entry that is gone is gone.
+// Last may be nil.
+//
+// Broken is also a key that is missing while another looks like its misspelling;
+// damaged is also an entry that had groups and has none, if its groups may stand
+// under another field's name ("group") or "groups:" stands there with nothing
+// after it. Nobody means that: "groups: []" says that none are meant.
+//
+// What Emptied returns has nothing in force yet; see Keep.
 func ParseWithLastGood(data map[string]string, last *AWSAuth) (*AWSAuth, []Finding) {
 	a := &AWSAuth{data: maps.Clone(data), sections: make(map[string]*section, len(sectionNames))}
-	findings := checkKeys(data)
-	var had Mappings
-	if last != nil {
-		had = last.mappings
-	}
+	found := make(map[string][]Finding, len(sectionNames))
 	for _, key := range sectionNames {
-		s, more := parseSection(key, data[key])
-		a.sections[key] = s
-		var stood map[int]bool
-		if key == MapAccounts {
-			a.mappings.Accounts, stood = s.accounts(had.Accounts)
-		} else {
-			*a.mappings.sectionPtr(key), stood = s.entries(had.section(key))
-		}
-		for i := range more {
-			if stood[more[i].Index] && more[i].Severity == Error {
-				more[i].Message += "; the last good one stays in force"
-			}
-		}
-		findings = append(findings, more...)
+		a.sections[key], found[key] = parseSection(key, data[key])
 	}
-	return a, findings
+	findings := a.checkKeys(otherKeys(data), found)
+	return a, append(findings, a.fill(last, found)...)
 }
 
-// checkKeys reports keys that nobody reads.
-func checkKeys(data map[string]string) []Finding {
-	var findings []Finding
+// otherKeys returns the keys that are not read, sorted.
+func otherKeys(data map[string]string) []string {
+	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		if slices.Contains(sectionNames[:], key) {
-			continue
+		if !slices.Contains(sectionNames[:], key) {
+			keys = append(keys, key)
 		}
-		f := Finding{Severity: Warning, Key: key, Index: -1, Message: "unknown key, not read"}
-		for _, name := range sectionNames {
-			if strings.EqualFold(key, name) {
-				f.Severity = Error
-				f.Message = fmt.Sprintf("not read: the key is spelled %s", name)
-			}
-		}
-		findings = append(findings, f)
 	}
-	return findings
+	return keys
 }
 
 // Mappings returns the entries that are honoured, in the order of the text. The
@@ -134,159 +102,10 @@ func (m Mappings) section(key string) []Entry {
 	return nil
 }
 
-// accounts returns the accounts that are honoured: those of last, if the whole
-// key is broken. The places are as entries returns them.
-func (s *section) accounts(last []string) ([]string, map[int]bool) {
-	if s.broken != nil {
-		return last, map[int]bool{-1: len(last) > 0}
-	}
-	var accounts []string
-	for _, it := range s.items {
-		if !it.damaged {
-			accounts = append(accounts, it.account)
-		}
-	}
-	return accounts, nil
-}
-
-// entries returns the entries that are honoured, with those of last standing in
-// for what is damaged, and the places where one does (-1 for the whole key).
-func (s *section) entries(last []Entry) ([]Entry, map[int]bool) {
-	if s.broken != nil {
-		return last, map[int]bool{-1: len(last) > 0}
-	}
-	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(last) == 0 {
-		return s.good(nil), nil
-	}
-	spare := newSpareEntries(last, s.items)
-	stands := make(map[int]Entry)
-	stood := make(map[int]bool)
-	stand := func(i int, e Entry, ok bool) {
-		if ok {
-			stands[i], stood[i] = e, true
-		}
-	}
-	for i, it := range s.items {
-		if it.damaged && !it.nameless() {
-			e, ok := spare.take(it)
-			stand(i, e, ok)
-		}
-	}
-	for i, it := range s.items {
-		if it.damaged && it.nameless() {
-			e, ok := spare.takeBetween(s.items, i)
-			stand(i, e, ok)
-		}
-	}
-	return s.good(stands), stood
-}
-
-// good returns the entries in their order, with others for those at some places.
-func (s *section) good(stands map[int]Entry) []Entry {
-	entries := make([]Entry, 0, len(s.items))
-	for i, it := range s.items {
-		if e, ok := stands[i]; ok {
-			entries = append(entries, e)
-		} else if !it.damaged {
-			entries = append(entries, it.entry)
-		}
-	}
-	return entries
-}
-
-// nameless tells whether nothing in a damaged item says which entry it was.
-func (it item) nameless() bool { return it.id == "" && it.entry.Username == "" }
-
-// spareEntries are the last good entries that the new text does not have.
-type spareEntries struct {
-	byID   map[string]Entry
-	byUser map[string][]string // username to identities, in order
-	// order holds the identities of all of last; places where each is in it,
-	// or -1 if it is there twice.
-	order  []string
-	places map[string]int
-}
-
-func newSpareEntries(last []Entry, items []item) *spareEntries {
-	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string][]string), places: make(map[string]int)}
-	present := make(map[string]bool, len(items))
-	for _, it := range items {
-		if !it.damaged {
-			present[it.id] = true
-		}
-	}
-	for _, e := range last {
-		id, ok := identity(e, "")
-		if _, twice := s.places[id]; twice {
-			s.places[id] = -1
-		} else {
-			s.places[id] = len(s.order)
-		}
-		s.order = append(s.order, id)
-		if !ok || present[id] {
-			continue
-		}
-		s.byID[id] = e
-		s.byUser[e.Username] = append(s.byUser[e.Username], id)
-	}
-	return s
-}
-
-// take returns the entry that a damaged item once was, if there is one.
-func (s *spareEntries) take(it item) (Entry, bool) {
-	if it.id != "" {
-		e, ok := s.byID[it.id]
-		delete(s.byID, it.id)
-		return e, ok
-	}
-	for _, id := range s.byUser[it.entry.Username] {
-		if e, ok := s.byID[id]; ok {
-			delete(s.byID, id)
-			return e, true
-		}
-	}
-	return Entry{}, false
-}
-
-// takeBetween returns the entry that a nameless item once was, if its place says
-// so: it stands with other damaged ones between two good ones, or the ends, and
-// in the last good table there were just as many between the same two.
-func (s *spareEntries) takeBetween(items []item, i int) (Entry, bool) {
-	first, end := i, i+1
-	for first > 0 && items[first-1].damaged {
-		first--
-	}
-	for end < len(items) && items[end].damaged {
-		end++
-	}
-	before, after := -1, len(s.order)
-	if first > 0 {
-		place, known := s.places[items[first-1].id]
-		if !known || place < 0 {
-			return Entry{}, false
-		}
-		before = place
-	}
-	if end < len(items) {
-		place, known := s.places[items[end].id]
-		if !known || place < 0 {
-			return Entry{}, false
-		}
-		after = place
-	}
-	if after-before-1 != end-first {
-		return Entry{}, false
-	}
-	id := s.order[before+1+i-first]
-	e, ok := s.byID[id]
-	delete(s.byID, id)
-	return e, ok
-}
-
 // parseSection reads one key's text.
 func parseSection(key, text string) (*section, []Finding) {
 	if items, ok := readPlain(key, text); ok {
-		return &section{items: items}, nil
+		return &section{items: items, listed: true}, nil
 	}
 	return parseYAML(key, text)
 }
@@ -301,8 +120,8 @@ func parseYAML(key, text string) (*section, []Finding) {
 	if doc.more {
 		findings = append(findings, Finding{Severity: Warning, Key: key, Index: -1, Message: "only the first of its YAML documents is read"})
 	}
-	s := &section{}
-	if doc.root == nil {
+	s := &section{listed: doc.root != nil}
+	if !s.listed {
 		return s, findings
 	}
 	p := &itemParser{key: key, reader: newReader(text)}

@@ -42,6 +42,8 @@ type itemParser struct {
 	findings []Finding
 	// damaged is set by an Error about the item being read.
 	damaged bool
+	// lost is the item's, see there.
+	lost *Finding
 }
 
 // field is one field of an item.
@@ -61,7 +63,7 @@ func (p *itemParser) report(severity Severity, line int, field, format string, a
 
 // item reads one item.
 func (p *itemParser) item(n *yaml.Node) (item, error) {
-	p.damaged = false
+	p.damaged, p.lost = false, nil
 	line := n.Line
 	n, err := p.reader.follow(n)
 	if err != nil {
@@ -74,7 +76,7 @@ func (p *itemParser) item(n *yaml.Node) (item, error) {
 		it.entry, err = p.entry(n, line)
 		it.id, _ = identity(it.entry, "")
 	}
-	it.damaged = p.damaged
+	it.damaged, it.lost = p.damaged, p.lost
 	return it, err
 }
 
@@ -119,10 +121,14 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 			e.SSO, err = p.sso(f)
 		default:
 			p.report(Warning, f.value.Line, "", "unknown field %q, not read", clip(f.name))
+			p.mayLose(f)
 		}
 		if err != nil {
 			return e, err
 		}
+	}
+	if e.Groups != nil { // a list, if only an empty one
+		p.lost = nil
 	}
 	if p.damaged {
 		return e, nil
@@ -261,9 +267,28 @@ func (p *itemParser) text(f field, path string) string {
 	return ""
 }
 
+// mayLose notes that a field may be why the entry has no groups.
+func (p *itemParser) mayLose(f field) {
+	if p.lost == nil || strings.EqualFold(f.name, fieldGroups) {
+		p.lost = &Finding{
+			Severity: Error, Key: p.key, Index: p.index, Line: f.value.Line, Field: fieldGroups, Message: lostBy(f.name),
+		}
+	}
+}
+
+// lostBy says that an entry has no groups any more, because of a field.
+func lostBy(name string) string {
+	why := "\"groups\" has nothing after it"
+	if !strings.EqualFold(name, fieldGroups) {
+		why = fmt.Sprintf("the field %q is unknown", clip(name))
+	}
+	return "none, where there were some before, and " + why + ": write groups: [] if none are meant"
+}
+
 // groups reads the list of groups.
 func (p *itemParser) groups(f field) ([]string, error) {
 	if isNull(f.value) {
+		p.mayLose(f)
 		return nil, nil
 	}
 	if f.value.Kind != yaml.SequenceNode {

@@ -1,0 +1,288 @@
+package mapping
+
+import "slices"
+
+// section is what one key holds.
+type section struct {
+	// broken says why the text could not be read; it is nil if it could.
+	broken *syntaxError
+	// listed says that a list stands there, if only an empty one.
+	listed bool
+	items  []item
+	// inForce counts the items that are honoured, or stood in for.
+	inForce int
+}
+
+// item is one entry, or one account, as it stands in the text.
+type item struct {
+	// entry is what could be read of it; account is for mapAccounts.
+	entry   Entry
+	account string
+	// id is the principal's identity, empty if it cannot be made out.
+	id string
+	// damaged says that the item is not honoured.
+	damaged bool
+	// lost is what to report if the entry had groups before. It has none, and
+	// nobody has said that none are meant.
+	lost *Finding
+	// leave says that the item stays in the table if nothing stands in for it:
+	// the index reports what is wrong with it.
+	leave bool
+}
+
+// fill puts in force what the sections hold, with what last had for what is
+// broken or damaged, and completes the findings.
+func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
+	var had Mappings
+	if last != nil {
+		had = last.mappings
+	}
+	var findings []Finding
+	for _, key := range sectionNames {
+		s, more := a.sections[key], found[key]
+		var stood map[int]bool
+		if key == MapAccounts {
+			a.mappings.Accounts, stood = s.accounts(had.Accounts)
+		} else {
+			more = append(more, s.loseGroups(had.section(key), a.strict)...)
+			*a.mappings.sectionPtr(key), stood = s.entries(key, had.section(key), a.strict)
+		}
+		for _, f := range more {
+			if f.Severity == Error && stood[f.Index] {
+				f.Message += "; the last good one stays in force"
+			} else if f.Index >= 0 && s.items[f.Index].leave {
+				continue
+			}
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// Emptied returns the sections in which nothing is in force, although nobody has
+// written an empty list ("[]"), which is how to say that nobody is meant: those
+// that are missing, or blank, or hold nothing but what is damaged.
+func (a *AWSAuth) Emptied() []string {
+	var keys []string
+	for _, key := range sectionNames {
+		s := a.sections[key]
+		if s.broken == nil && s.inForce == 0 && (!s.listed || len(s.items) > 0) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// Keep puts in force in a section what is in force there in last.
+func (a *AWSAuth) Keep(key string, last *AWSAuth) {
+	if key == MapAccounts {
+		a.mappings.Accounts = last.mappings.Accounts
+		return
+	}
+	*a.mappings.sectionPtr(key) = last.mappings.section(key)
+}
+
+// Len returns how many entries, or accounts, a section has.
+func (m Mappings) Len(key string) int {
+	if key == MapAccounts {
+		return len(m.Accounts)
+	}
+	return len(m.section(key))
+}
+
+// loseGroups marks the items as damaged that had groups in last and have lost
+// them, and reports each.
+func (s *section) loseGroups(last []Entry, strict bool) []Finding {
+	suspect := func(it item) bool { return it.lost != nil && !it.damaged }
+	if !slices.ContainsFunc(s.items, suspect) {
+		return nil
+	}
+	grouped := make(map[string]bool, len(last))
+	for _, e := range last {
+		if id, ok := entryID(e, strict); ok && len(e.Groups) > 0 {
+			grouped[id] = true
+		}
+	}
+	var findings []Finding
+	for i, it := range s.items {
+		if suspect(it) && grouped[it.id] {
+			s.items[i].damaged = true
+			findings = append(findings, *it.lost)
+		}
+	}
+	return findings
+}
+
+// entryID returns what an entry is found again by. It is false for one that
+// names nobody that can be made out.
+func entryID(e Entry, strict bool) (string, bool) {
+	if strict {
+		return e.UserID, e.UserID != ""
+	}
+	return identity(e, "")
+}
+
+// accounts returns the accounts that are honoured: those of last, if the whole
+// key is broken. The places are as entries returns them.
+func (s *section) accounts(last []string) ([]string, map[int]bool) {
+	if s.broken != nil {
+		return last, map[int]bool{-1: len(last) > 0}
+	}
+	var accounts []string
+	for _, it := range s.items {
+		if !it.damaged {
+			accounts = append(accounts, it.account)
+		}
+	}
+	s.inForce = len(accounts)
+	return accounts, nil
+}
+
+// entries returns the entries that are honoured, with those of last standing in
+// for what is damaged, and the places where one does (-1 for the whole key).
+func (s *section) entries(key string, last []Entry, strict bool) ([]Entry, map[int]bool) {
+	if s.broken != nil {
+		return last, map[int]bool{-1: len(last) > 0}
+	}
+	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(last) == 0 {
+		return s.good(nil), nil
+	}
+	spare := newSpareEntries(key, last, s.items, strict)
+	stands := make(map[int]Entry)
+	stood := make(map[int]bool)
+	stand := func(i int, e Entry, ok bool) {
+		if ok {
+			stands[i], stood[i] = e, true
+		}
+	}
+	for i, it := range s.items {
+		if it.damaged && !it.nameless() {
+			e, ok := spare.take(it)
+			stand(i, e, ok)
+		}
+	}
+	for i, it := range s.items {
+		if it.damaged && it.nameless() {
+			e, ok := spare.takeBetween(s.items, i)
+			stand(i, e, ok)
+		}
+	}
+	return s.good(stands), stood
+}
+
+// good returns the entries in their order, with others for those at some places.
+func (s *section) good(stands map[int]Entry) []Entry {
+	entries := make([]Entry, 0, len(s.items))
+	for i, it := range s.items {
+		e, ok := stands[i]
+		if !ok {
+			e, ok = it.entry, !it.damaged
+		}
+		if ok {
+			s.inForce++
+		}
+		if ok || it.leave {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// nameless tells whether nothing in a damaged item says which entry it was.
+func (it item) nameless() bool { return it.id == "" && it.entry.Username == "" }
+
+// spareEntries are the last good entries that the new text does not have.
+type spareEntries struct {
+	byID   map[string]Entry
+	byUser map[string][]string // username to identities, in order
+	// order holds the identities of all of last; places where each is in it,
+	// or -1 if it is there twice.
+	order  []string
+	places map[string]int
+}
+
+func newSpareEntries(key string, last []Entry, items []item, strict bool) *spareEntries {
+	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string][]string), places: make(map[string]int)}
+	present := make(map[string]bool, len(items))
+	for _, it := range items {
+		if !it.damaged {
+			present[it.id] = true
+		}
+	}
+	for _, e := range last {
+		id, ok := entryID(e, strict)
+		if _, twice := s.places[id]; twice {
+			s.places[id] = -1
+		} else {
+			s.places[id] = len(s.order)
+		}
+		s.order = append(s.order, id)
+		if !ok || present[id] || len(fatalFaults(key, e, strict)) > 0 {
+			continue
+		}
+		s.byID[id] = e
+		s.byUser[e.Username] = append(s.byUser[e.Username], id)
+	}
+	return s
+}
+
+// take returns the entry that a damaged item once was, if there is one.
+func (s *spareEntries) take(it item) (Entry, bool) {
+	if it.id != "" {
+		e, ok := s.byID[it.id]
+		delete(s.byID, it.id)
+		return e, ok
+	}
+	for _, id := range s.byUser[it.entry.Username] {
+		if e, ok := s.byID[id]; ok {
+			delete(s.byID, id)
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// takeBetween returns the entry that a nameless item once was, if its place says
+// so: it stands with other damaged ones between two good ones, or the ends, and
+// in the last good table there were just as many between the same two.
+func (s *spareEntries) takeBetween(items []item, i int) (Entry, bool) {
+	first, end := i, i+1
+	for first > 0 && items[first-1].damaged {
+		first--
+	}
+	for end < len(items) && items[end].damaged {
+		end++
+	}
+	before, after := -1, len(s.order)
+	if first > 0 {
+		place, known := s.places[items[first-1].id]
+		if !known || place < 0 {
+			return Entry{}, false
+		}
+		before = place
+	}
+	if end < len(items) {
+		place, known := s.places[items[end].id]
+		if !known || place < 0 {
+			return Entry{}, false
+		}
+		after = place
+	}
+	if after-before-1 != end-first {
+		return Entry{}, false
+	}
+	id := s.order[before+1+i-first]
+	e, ok := s.byID[id]
+	delete(s.byID, id)
+	return e, ok
+}
+
+// fatalFaults returns what makes an entry useless.
+func fatalFaults(key string, e Entry, strict bool) []fault {
+	check := checker{}.entry
+	if strict {
+		check = checker{}.strictEntry
+	}
+	_, faults := check(key, e)
+	return slices.DeleteFunc(faults, func(f fault) bool { return f.level != fatal })
+}
