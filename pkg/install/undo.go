@@ -34,7 +34,8 @@ func (i *Installer) SnapshotAWSAuth(ctx context.Context) (*AWSAuthSnapshot, erro
 
 // RestoreAWSAuth takes a change of aws-auth back that ApplyAWSAuth has just made,
 // given how it was before and after. If nobody has written to it since, it is
-// put back letter by letter, note included. Otherwise capiam's entries are
+// put back letter by letter, note included; a section that it did not have then
+// holds an empty list, so that nobody stays mapped by it. Otherwise capiam's entries are
 // brought back to what they were, and what others wrote stays.
 func (i *Installer) RestoreAWSAuth(ctx context.Context, before, after *AWSAuthSnapshot) error {
 	s := before
@@ -61,7 +62,8 @@ func (i *Installer) RestoreAWSAuth(ctx context.Context, before, after *AWSAuthSn
 		}
 		return nil
 	}
-	live.Data = s.configMap.Data
+	// A section that was not there before must be seen to be meant.
+	live.Data = mapping.Replace(live.Data, s.configMap.Data)
 	if note, ok := s.configMap.Annotations[applied.Annotation]; ok {
 		live.Annotations = withAnnotation(live.Annotations, applied.Annotation, note)
 	} else {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -15,7 +14,8 @@ var ErrBrokenKey = errors.New("cannot be read")
 // Apply returns the ConfigMap's data after the plan. Keys and entries that the
 // plan does not touch stay byte for byte, comments too. It refuses, with
 // ErrBrokenKey, to write into a key that cannot be read: what stands there would
-// be lost.
+// be lost. A key whose last entry goes holds an empty list ("[]") then, as a
+// server takes anything else for a mistake; see Emptied.
 //
 // Only if a key's list is not laid out line by line (JSON, say) the whole list
 // is written anew; its entries stay, with unknown fields.
@@ -38,9 +38,6 @@ func (p *Plan) Apply() (map[string]string, error) {
 			return nil, fmt.Errorf("aws-auth: %s: %w", key, err)
 		}
 		data[key] = text
-		if strings.TrimSpace(text) == "" {
-			delete(data, key)
-		}
 	}
 	if size := Size(data); size > MaxConfigMapBytes {
 		return nil, fmt.Errorf("aws-auth: its data would take %d bytes, and a ConfigMap holds %d", size, MaxConfigMapBytes)
@@ -81,7 +78,7 @@ func editText(key, text string, e *edits) (string, error) {
 	}
 	// YAML can be laid out in more ways than editLines knows, so the outcome
 	// is read back: other writers' entries must be what they were.
-	edited, ok := editLines(text, items, e)
+	edited, ok := editLines(text, items, e, len(want) == 0)
 	if len(edited) > MaxConfigMapBytes {
 		return "", fmt.Errorf("would take %d bytes, and a ConfigMap holds %d", len(edited), MaxConfigMapBytes)
 	}
@@ -114,9 +111,6 @@ func rewrite(text string, doc document, items []*yaml.Node) (string, error) {
 			return "", err
 		}
 		list.Content = append(list.Content, n)
-	}
-	if len(list.Content) == 0 {
-		return "", nil
 	}
 	return encodeNode(list), nil
 }

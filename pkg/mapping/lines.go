@@ -7,8 +7,9 @@ import (
 )
 
 // editLines edits a list in its text, line by line, and leaves all other lines
-// alone. It is false if the list is not laid out so that this can be done.
-func editLines(text string, items []*yaml.Node, e *edits) (string, bool) {
+// alone. None says that no item is left. It is false if the list is not laid out
+// so that this can be done.
+func editLines(text string, items []*yaml.Node, e *edits, none bool) (string, bool) {
 	if isBlank(text) {
 		text = ""
 	}
@@ -31,6 +32,9 @@ func editLines(text string, items []*yaml.Node, e *edits) (string, bool) {
 	}
 	for _, d := range e.add {
 		ed.write(d.node())
+	}
+	if none {
+		ed.copy("[]" + ed.newline)
 	}
 	for _, line := range lines[ed.end:] {
 		ed.copy(line)
