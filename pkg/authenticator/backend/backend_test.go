@@ -196,7 +196,7 @@ func TestBrokenAWSAuthKeepsWhatWasGood(t *testing.T) {
 			b.start(mapping.BackendEKSConfigMap)
 			b.becomes(role("A"), "a")
 			// And it heals.
-			b.awsAuth(roles("A", "C"))
+			b.awsAuth(map[string]string{"mapRoles": roles("A", "C")["mapRoles"], "mapUsers": "[]"})
 			b.becomes(role("C"), "c")
 			if st := b.store.Status()[0]; len(st.Findings) != 0 || st.Problem != "" {
 				t.Errorf("afterwards: %+v", st)

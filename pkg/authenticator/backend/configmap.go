@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	awsAuthNamespace = "kube-system"
 	awsAuthName      = "aws-auth"
+	awsAuthObject    = "the ConfigMap " + awsAuthNamespace + "/" + awsAuthName
 )
 
 var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -28,8 +30,8 @@ var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmap
 type ConfigMapOptions struct {
 	Client dynamic.Interface
 	Store  *Store
-	// Grace is how long the entries of a deleted or emptied aws-auth stay in
-	// force.
+	// Grace is how long the entries of a deleted aws-auth, or of a key that was
+	// removed or emptied, stay in force.
 	Grace time.Duration
 	// SnapshotDir keeps the last good table over a restart; empty keeps none.
 	SnapshotDir string
@@ -46,11 +48,11 @@ type ConfigMap struct {
 	box  *mailbox[shown]
 
 	// Of the worker alone.
-	last    *mapping.AWSAuth
-	missing time.Time
-	saved   savedTable
-	loaded  bool
-	taken   int
+	last   *mapping.AWSAuth
+	grace  grace
+	saved  savedTable
+	loaded bool
+	taken  int
 	// stale says that in force is a table saved before this start.
 	stale bool
 }
@@ -60,7 +62,7 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &ConfigMap{opts: opts, box: newMailbox[shown]()}
+	return &ConfigMap{opts: opts, box: newMailbox[shown](), grace: newGrace(opts.Grace, opts.Now)}
 }
 
 // Run watches aws-auth and takes over each change, until ctx ends.
@@ -68,7 +70,7 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	c.saved = loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.Log)
 	if c.saved.Data != nil {
 		c.last, _ = mapping.Parse(c.saved.Data)
-		c.missing = c.saved.MissingSince
+		maps.Copy(c.grace.since, c.saved.Missing)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -88,13 +90,13 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	}
 }
 
-// graceOver fires when the entries of a missing aws-auth have been in force
-// long enough.
+// graceOver fires when the entries of something missing have been in force long
+// enough.
 func (c *ConfigMap) graceOver() <-chan time.Time {
-	if c.missing.IsZero() || !c.loaded {
+	if !c.grace.keeping() || !c.loaded {
 		return nil
 	}
-	return time.After(c.missing.Add(c.opts.Grace).Sub(c.opts.Now()))
+	return time.After(c.grace.left())
 }
 
 // take puts a state of aws-auth in force, as far as it is good.
@@ -104,10 +106,16 @@ func (c *ConfigMap) take(s shown) {
 	case s.version == c.taken:
 		// Nothing new but the failure.
 	case s.version == 0:
-		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" was not there when it was last seen")
+		// What was missing when it was last seen is taken to be so still.
+		data := maps.Clone(c.saved.Data)
+		maps.DeleteFunc(data, func(key, _ string) bool { _, missing := c.grace.since[key]; return missing })
+		c.put(data, "", func(key string) string {
+			return key + " was not in " + awsAuthObject + " when it was last seen"
+		})
 	case object == nil:
 		c.stale = false
-		c.gone(nil, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" does not exist")
+		const problem = awsAuthObject + " does not exist"
+		c.put(nil, problem, func(string) string { return problem })
 	default:
 		c.stale = false
 		c.present(object)
@@ -132,7 +140,7 @@ func awsAuth(objects []*unstructured.Unstructured) *unstructured.Unstructured {
 // unreadable is for an API server that does not show aws-auth. At the start, the
 // table saved before is better than none; later, what is in force stays.
 func (c *ConfigMap) unreadable(err error) {
-	problem := fmt.Sprintf("the ConfigMap %s/%s cannot be read: %v", awsAuthNamespace, awsAuthName, err)
+	problem := fmt.Sprintf("%s cannot be read: %v", awsAuthObject, err)
 	if c.last != nil && (c.stale || !c.loaded) {
 		problem += "; in force is what was saved at " + c.saved.SavedAt.UTC().Format(time.RFC3339)
 	}
@@ -151,16 +159,34 @@ func (c *ConfigMap) present(object *unstructured.Unstructured) {
 		c.opts.Store.Fail(mapping.BackendEKSConfigMap, "data is not a map of strings")
 		return
 	}
-	next, findings := mapping.ParseWithLastGood(data, c.last)
-	m := next.Mappings()
-	if empty(m) && c.last != nil && !empty(c.last.Mappings()) {
-		c.gone(object, "the ConfigMap "+awsAuthNamespace+"/"+awsAuthName+" has been emptied")
-		return
+	problem := c.put(data, "", func(key string) string {
+		return key + " of " + awsAuthObject + " has been emptied (write [] if nobody is meant)"
+	})
+	findings := c.opts.Store.findings(mapping.BackendEKSConfigMap)
+	if problem != "" {
+		findings = append(slices.Clone(findings), mapping.Finding{Severity: mapping.Error, Key: awsAuthName, Index: -1, Message: problem})
 	}
-	c.last, c.missing, c.loaded = next, time.Time{}, true
-	c.opts.Store.Set(mapping.BackendEKSConfigMap, m, findings, "")
-	c.opts.Events.Report(object, c.opts.Store.findings(mapping.BackendEKSConfigMap))
-	c.save(goodText(data, m, findings))
+	c.opts.Events.Report(object, findings)
+}
+
+// put puts in force what data says, and for what is wrong in it what was good
+// last, and saves that. It returns the problem there is with it: what tells what
+// has become of a section that is kept for the grace time, and if there is none
+// the problem is the one given.
+func (c *ConfigMap) put(data map[string]string, problem string, what func(section string) string) string {
+	next, findings := mapping.ParseWithLastGood(data, c.last)
+	if kept := c.grace.keep(next, c.last, what); kept != "" {
+		problem = kept
+	}
+	c.last, c.loaded = next, true
+	m := next.Mappings()
+	c.opts.Store.Set(mapping.BackendEKSConfigMap, m, findings, problem)
+	if c.grace.keeping() {
+		c.save(mapping.Encode(m))
+	} else {
+		c.save(goodText(data, m, findings))
+	}
+	return problem
 }
 
 // goodText returns data that gives a table when it is read without the last good
@@ -179,51 +205,15 @@ func goodText(data map[string]string, m mapping.Mappings, findings []mapping.Fin
 	return good
 }
 
-// gone is for an aws-auth that was deleted or emptied. Whoever did it may have
-// locked everybody out, so the entries stay for the grace time.
-func (c *ConfigMap) gone(object *unstructured.Unstructured, what string) {
-	if c.last == nil || empty(c.last.Mappings()) {
-		problem := ""
-		if object == nil {
-			problem = what
-		}
-		c.loaded = true
-		c.opts.Store.Set(mapping.BackendEKSConfigMap, mapping.Mappings{}, nil, problem)
-		return
-	}
-	now := c.opts.Now()
-	if c.missing.IsZero() {
-		c.missing = now
-		c.save(mapping.Encode(c.last.Mappings()))
-	}
-	end := c.missing.Add(c.opts.Grace)
-	c.loaded = true
-	if now.Before(end) {
-		problem := what + "; its last entries stay in force until " + end.UTC().Format(time.RFC3339)
-		c.opts.Store.Set(mapping.BackendEKSConfigMap, c.last.Mappings(), nil, problem)
-		if object != nil {
-			c.opts.Events.Report(object, []mapping.Finding{{Severity: mapping.Error, Index: -1, Message: problem}})
-		}
-		return
-	}
-	c.last, c.missing = nil, time.Time{}
-	c.opts.Store.Set(mapping.BackendEKSConfigMap, mapping.Mappings{}, nil, what+"; the time for putting it right is over, and nobody is mapped by it")
-	c.save(map[string]string{})
-}
-
 // save keeps a table over a restart.
 func (c *ConfigMap) save(data map[string]string) {
-	if c.opts.SnapshotDir == "" {
-		return
+	if c.opts.SnapshotDir == "" || len(data) == 0 && c.saved.Data == nil {
+		return // there was nothing, and is nothing
 	}
-	c.saved = savedTable{Data: data, SavedAt: c.opts.Now(), MissingSince: c.missing}
+	c.saved = savedTable{Data: data, SavedAt: c.opts.Now(), Missing: maps.Clone(c.grace.since)}
 	if err := c.saved.store(c.opts.SnapshotDir, awsAuthName); err != nil {
 		c.opts.Log.Warn("last good mappings not saved", "error", err.Error())
 	}
-}
-
-func empty(m mapping.Mappings) bool {
-	return len(m.Roles)+len(m.Users)+len(m.Accounts) == 0
 }
 
 // findings returns what is wrong in a backend's newest state.

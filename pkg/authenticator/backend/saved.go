@@ -18,9 +18,8 @@ type savedTable struct {
 	// Data is in aws-auth's form.
 	Data    map[string]string `json:"data"`
 	SavedAt time.Time         `json:"savedAt"`
-	// MissingSince is when the table's object was first seen deleted or
-	// emptied; zero if it is there.
-	MissingSince time.Time `json:"missingSince,omitzero"`
+	// Missing is when a section that is kept was first seen deleted or emptied.
+	Missing map[string]time.Time `json:"missing,omitempty"`
 }
 
 func savedPath(dir, name string) string { return filepath.Join(dir, name+".last-good.json") }
