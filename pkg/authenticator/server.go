@@ -342,19 +342,23 @@ func (s *Server) addBackends() error {
 	for _, name := range set.BackendMode {
 		switch name {
 		case mapping.BackendMountedFile:
-			if err := backend.CheckMounted(set.Mounted, set.Partition); err != nil {
+			loaded := set.Mounted
+			if err := backend.CheckMounted(loaded); err != nil {
 				return fmt.Errorf("configuration file: %w", err)
 			}
-			s.store.Set(name, set.Mounted, nil, "")
+			s.store.Set(name, loaded, nil, "")
 			if set.ConfigFile != "" {
 				s.runs = append(s.runs, func(ctx context.Context) {
-					backend.FollowMounted(ctx, set.ConfigFile, set.Partition, s.store, nil)
+					backend.FollowMounted(ctx, set.ConfigFile, loaded, s.store, nil)
 				})
 			}
 		case mapping.BackendDynamicFile:
 			s.metrics.DynamicFileMode(true, only)
 			s.runs = append(s.runs, func(ctx context.Context) {
-				backend.FollowDynamic(ctx, set.DynamicFilePath, set.DynamicFileUserIDStrict, s.store, s.metrics, s.opts.Log, nil)
+				backend.FollowDynamic(ctx, backend.DynamicOptions{
+					Path: set.DynamicFilePath, StrictUserID: set.DynamicFileUserIDStrict, Grace: set.AWSAuthGracePeriod,
+					Store: s.store, Log: s.opts.Log, Metrics: s.metrics,
+				})
 			})
 		case mapping.BackendEKSConfigMap, mapping.BackendCRD:
 			c, err := client.get()

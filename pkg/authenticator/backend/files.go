@@ -1,21 +1,17 @@
 package backend
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
-	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/capiam/capiam/pkg/authenticator/config"
-	"github.com/capiam/capiam/pkg/authenticator/metrics"
+	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
@@ -27,36 +23,60 @@ const pollEvery = time.Second
 // maxTable bounds a file of mappings.
 const maxTable = 16 << 20
 
-// followFile reads a file whenever it changes and hands it on, until ctx ends. A
-// file that is missing at two looks in a row is handed on as fs.ErrNotExist:
-// one look may fall between the two steps of a careless replacement.
-func followFile(ctx context.Context, path string, tick <-chan time.Time, changed func(data []byte, err error)) {
-	var last os.FileInfo
-	missing, started := 0, false
-	for {
-		info, err := os.Stat(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing++
-			if missing == 2 || missing == 1 && !started {
-				missing = 2
-				changed(nil, fs.ErrNotExist)
-			}
-			last = nil
-		case err != nil:
-			changed(nil, err)
-		case last == nil || !os.SameFile(info, last) || !info.ModTime().Equal(last.ModTime()) || info.Size() != last.Size():
-			data, err := readTable(path)
-			last, missing = info, 0
-			changed(data, err)
+// sections are the names of a table's.
+var sections = []string{mapping.MapRoles, mapping.MapUsers, mapping.MapAccounts}
+
+// watchedFile is a file that is looked at again and again.
+type watchedFile struct {
+	path string
+	// read reads a file as a whole.
+	read func(path string) ([]byte, error)
+	// last is the file as it was when it was read; nil if the last look found
+	// something else than a file that could be read.
+	last os.FileInfo
+	// missing counts the looks in a row that found no file.
+	missing int
+	looked  bool
+	// failure is why it could not be read, as it was said.
+	failure string
+}
+
+// look returns the file's content if it is not what the last look found, or why it
+// cannot be had, once. A file that is missing at two looks in a row, or at the
+// first, is fs.ErrNotExist: one look may fall between the two steps of a careless
+// replacement.
+func (f *watchedFile) look() (data []byte, changed bool, err error) {
+	first := !f.looked
+	f.looked = true
+	info, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.missing++
+		f.last, f.failure = nil, ""
+		if first {
+			f.missing = 2
 		}
-		started = true
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick:
-		}
+		return nil, f.missing == 2, fs.ErrNotExist
 	}
+	f.missing = 0
+	if err == nil && f.isLast(info) {
+		return nil, false, nil
+	}
+	if err == nil {
+		data, err = f.read(f.path)
+	}
+	if err != nil {
+		// What mends it may change neither the file's time nor its size.
+		changed = err.Error() != f.failure
+		f.last, f.failure = nil, err.Error()
+		return nil, changed, err
+	}
+	f.last, f.failure = info, ""
+	return data, true, nil
+}
+
+// isLast tells whether this is the file that was read.
+func (f *watchedFile) isLast(info os.FileInfo) bool {
+	return f.last != nil && os.SameFile(info, f.last) && info.ModTime().Equal(f.last.ModTime()) && info.Size() == f.last.Size()
 }
 
 func readTable(path string) ([]byte, error) {
@@ -73,127 +93,102 @@ func readTable(path string) ([]byte, error) {
 }
 
 // FollowMounted keeps the MountedFile backend at what the configuration file
-// says. The first load is the caller's, and strict; a later one that is wrong
-// keeps what was good. A nil tick is once a second.
-func FollowMounted(ctx context.Context, path, partition string, store *Store, tick <-chan time.Time) {
+// says, until ctx ends. The first load is the caller's, who gives the table that is
+// in force. A later file that a server would not start with (see CheckMounted)
+// keeps what was good, and so does an entry that is wrong. An entry that is gone
+// is gone. A nil tick is once a second.
+func FollowMounted(ctx context.Context, path string, loaded mapping.Mappings, store *Store, tick <-chan time.Time) {
 	tick, stop := orTicker(tick)
 	defer stop()
-	first := true
-	followFile(ctx, path, tick, func(data []byte, err error) {
-		if first {
-			first = false
+	last, _ := listed(loaded).WithLastGood(nil)
+	file := watchedFile{path: path, read: readTable}
+	for {
+		if data, changed, err := file.look(); changed {
+			var m mapping.Mappings
+			if err == nil {
+				m, err = parseMounted(path, data)
+			}
+			if err != nil {
+				store.Fail(mapping.BackendMountedFile, fmt.Sprintf("%s: %v", path, err))
+			} else {
+				next, findings := listed(m).WithLastGood(last)
+				last = next
+				store.Set(mapping.BackendMountedFile, next.Mappings(), findings, "")
+			}
+		}
+		select {
+		case <-ctx.Done():
 			return
+		case <-tick:
 		}
-		var f *config.File
-		if err == nil {
-			f, err = config.Parse(path, data)
-		}
-		if err == nil {
-			err = CheckMounted(f.Server.Mappings(), partition)
-		}
-		if err != nil {
-			store.Fail(mapping.BackendMountedFile, fmt.Sprintf("%s: %v", path, err))
-			return
-		}
-		store.Set(mapping.BackendMountedFile, f.Server.Mappings(), nil, "")
-	})
+	}
 }
 
-// CheckMounted returns what must keep a MountedFile table from being used: as
-// with aws-iam-authenticator, one bad entry refuses it all.
-func CheckMounted(m mapping.Mappings, partition string) error {
-	_, findings := mapping.NewIndex([]mapping.Source{{Name: mapping.BackendMountedFile, Mappings: m}}, mapping.IndexOptions{Partition: partition})
+// listed is a table whose every section is meant as it is: the configuration file
+// is checked for misspelt keys by whoever reads it.
+func listed(m mapping.Mappings) mapping.Listed {
+	return mapping.Listed{Mappings: m, Sections: sections}
+}
+
+func parseMounted(path string, data []byte) (mapping.Mappings, error) {
+	f, err := config.Parse(path, data)
+	if err != nil {
+		return mapping.Mappings{}, err
+	}
+	m := f.Server.Mappings()
+	return m, CheckMounted(m)
+}
+
+// CheckMounted returns what must keep a server from starting with a MountedFile
+// table. It is what keeps aws-iam-authenticator from it: an entry without an ARN
+// and without sso or with both, an ARN that is not a principal's by its form, a
+// permission set that cannot be one. Everything else that is wrong costs the entry
+// alone, and the index reports it.
+//
+// https://github.com/kubernetes-sigs/aws-iam-authenticator, pkg/config/mapper.go
+// (Validate) and pkg/arn/arn.go (Canonicalize)
+func CheckMounted(m mapping.Mappings) error {
+	_, findings := mapping.NewIndex([]mapping.Source{{Name: mapping.BackendMountedFile, Mappings: m}}, mapping.IndexOptions{})
 	var errs []error
 	for _, f := range findings {
-		if f.Severity == mapping.Error {
+		if f.Severity != mapping.Error {
+			continue
+		}
+		fatal := strings.HasPrefix(f.Field, "sso")
+		if f.Field == "arn" {
+			arn := ""
+			if f.Key == mapping.MapUsers {
+				arn = strings.ToLower(m.Users[f.Index].ARN) // as the original reads it
+			} else {
+				arn = m.Roles[f.Index].ARN
+			}
+			fatal = !looksLikePrincipal(arn)
+		}
+		if fatal {
 			errs = append(errs, errors.New(f.String()))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// FollowDynamic keeps the DynamicFile backend at what a JSON file says. A file
-// that is wrong is refused as a whole; one that is gone maps nobody. A nil tick
-// is once a second.
-func FollowDynamic(ctx context.Context, path string, strict bool, store *Store, m *metrics.Metrics, log *slog.Logger, tick <-chan time.Time) {
-	tick, stop := orTicker(tick)
-	defer stop()
-	followFile(ctx, path, tick, func(data []byte, err error) {
-		if errors.Is(err, fs.ErrNotExist) {
-			log.Warn("dynamic file is gone, it maps nobody now", "path", path)
-			store.Set(mapping.BackendDynamicFile, mapping.Mappings{}, nil, "")
-			return
-		}
-		var table mapping.Mappings
-		var updated time.Time
-		if err == nil {
-			table, updated, err = parseDynamic(data, strict)
-		}
-		if err != nil {
-			m.DynamicFileFailed()
-			store.Fail(mapping.BackendDynamicFile, fmt.Sprintf("%s: %v", path, err))
-			return
-		}
-		store.Set(mapping.BackendDynamicFile, table, nil, "")
-		if !updated.IsZero() {
-			m.DynamicFileLatency(time.Since(updated))
-		}
-	})
-}
-
-// dynamicEntry is one entry of a dynamic file.
-type dynamicEntry struct {
-	RoleARN  string          `json:"rolearn"`
-	UserARN  string          `json:"userarn"`
-	UserID   string          `json:"userid"`
-	Username string          `json:"username"`
-	Groups   []string        `json:"groups"`
-	SSO      json.RawMessage `json:"sso"`
-}
-
-// parseDynamic reads a dynamic file: JSON, whatever the original's README says.
-func parseDynamic(data []byte, strict bool) (mapping.Mappings, time.Time, error) {
-	var doc struct {
-		Roles    []dynamicEntry `json:"mapRoles"`
-		Users    []dynamicEntry `json:"mapUsers"`
-		Accounts []string       `json:"mapAccounts"`
-		Updated  string         `json:"LastUpdatedDateTime"`
+// looksLikePrincipal tells whether aws-iam-authenticator takes a text for the ARN
+// of a principal. It looks at neither account nor name.
+func looksLikePrincipal(arn string) bool {
+	fields := strings.SplitN(arn, ":", 6)
+	if len(fields) < 6 || fields[0] != "arn" {
+		return false
 	}
-	var m mapping.Mappings
-	d := json.NewDecoder(bytes.NewReader(data))
-	if err := d.Decode(&doc); err != nil {
-		return m, time.Time{}, fmt.Errorf("not JSON of the expected form: %w", err)
+	if _, known := iam.LookupPartition(fields[1]); !known {
+		return false
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return m, time.Time{}, errors.New("something follows the JSON document")
+	kind, rest, _ := strings.Cut(fields[5], "/")
+	switch fields[2] + ":" + kind {
+	case "iam:role", "iam:user", "iam:root", "sts:federated-user":
+		return true
+	case "sts:assumed-role":
+		return strings.Contains(rest, "/")
 	}
-	for _, part := range []struct {
-		key     string
-		entries []dynamicEntry
-		to      *[]mapping.Entry
-	}{{mapping.MapRoles, doc.Roles, &m.Roles}, {mapping.MapUsers, doc.Users, &m.Users}} {
-		for i, e := range part.entries {
-			arn := e.RoleARN
-			if part.key == mapping.MapUsers {
-				arn = e.UserARN
-			}
-			switch {
-			case len(e.SSO) > 0 && string(e.SSO) != "null":
-				return m, time.Time{}, fmt.Errorf("%s[%d]: sso entries are not for this backend", part.key, i)
-			case arn == "" && !strict:
-				return m, time.Time{}, fmt.Errorf("%s[%d]: no ARN", part.key, i)
-			case e.UserID == "" && strict:
-				return m, time.Time{}, fmt.Errorf("%s[%d]: no userid, and this backend goes by user ID only", part.key, i)
-			}
-			*part.to = append(*part.to, mapping.Entry{ARN: arn, UserID: e.UserID, Username: e.Username, Groups: slices.Clone(e.Groups)})
-		}
-	}
-	m.Accounts = doc.Accounts
-	var updated time.Time
-	if sec, err := strconv.ParseInt(doc.Updated, 10, 64); err == nil && sec > 0 {
-		updated = time.Unix(sec, 0)
-	}
-	return m, updated, nil
+	return false
 }
 
 // orTicker returns the tick, or one of pollEvery with what stops it.

@@ -2,8 +2,7 @@ package backend
 
 import (
 	"context"
-	"encoding/json"
-	"log/slog"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,72 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/capiam/capiam/pkg/authenticator/metrics"
 	"github.com/capiam/capiam/pkg/mapping"
 )
-
-func TestDynamicFile(t *testing.T) {
-	t.Parallel()
-	good := `{"mapRoles":[{"rolearn":"` + role("p/R") + `","username":"u","groups":["g"]}],"Version":"x","LastUpdatedDateTime":"1700000000"}`
-	path := filepath.Join(t.TempDir(), "mappings.json")
-	b := &bench{t: t, store: NewStore([]string{mapping.BackendDynamicFile}, StoreOptions{Partition: "aws"})}
-	tick := make(chan time.Time)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	write := func(text string) {
-		t.Helper()
-		tmp := path + ".new"
-		if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(tmp, path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// Two ticks: when the second is taken, what the first found is in force.
-	look := func() { tick <- time.Time{}; tick <- time.Time{} }
-	wg.Go(func() {
-		FollowDynamic(ctx, path, false, b.store, metrics.New(), slog.New(slog.DiscardHandler), tick)
-	})
-	tick <- time.Time{}
-	if got := b.username(role("R")); got != "nobody" {
-		t.Errorf("without a file: %s", got)
-	}
-	write(good)
-	look()
-	if got := b.username(role("R")); got != "u" {
-		t.Errorf("got %s", got)
-	}
-	for name, bad := range map[string]string{
-		"no ARN":    `{"mapRoles":[{"username":"x"}]}`,
-		"sso":       `{"mapRoles":[{"sso":{"accountID":"111122223333"},"rolearn":"x"}]}`,
-		"truncated": good[:40],
-		"empty":     ``,
-		"YAML":      "mapRoles: []",
-		"bad type":  `{"mapRoles":[{"rolearn":"` + role("R") + `","username":5}]}`,
-		"more":      good + good,
-	} {
-		write(bad)
-		look()
-		if got := b.username(role("R")); got != "u" || b.store.Status()[0].Problem == "" {
-			t.Errorf("%s: %s, problem %q", name, got, b.store.Status()[0].Problem)
-		}
-	}
-	write(good)
-	look()
-	if p := b.store.Status()[0].Problem; p != "" {
-		t.Errorf("problem %q", p)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	look()
-	tick <- time.Time{}
-	if got := b.username(role("R")); got != "nobody" {
-		t.Errorf("deleted: %s", got)
-	}
-}
 
 func TestMountedFileIsFollowed(t *testing.T) {
 	t.Parallel()
@@ -88,13 +23,18 @@ func TestMountedFileIsFollowed(t *testing.T) {
 		}
 	}
 	write("first", role("A"))
-	b.store.Set(mapping.BackendMountedFile, mapping.Mappings{Roles: []mapping.Entry{{ARN: role("A"), Username: "first"}}}, nil, "")
+	loaded := mapping.Mappings{Roles: []mapping.Entry{{ARN: role("A"), Username: "first"}}}
+	b.store.Set(mapping.BackendMountedFile, loaded, nil, "")
 	tick := make(chan time.Time)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	wg.Go(func() { FollowMounted(ctx, path, "aws", b.store, tick) })
+	write("early", role("A")) // between the first load and the first look
+	wg.Go(func() { FollowMounted(ctx, path, loaded, b.store, tick) })
 	tick <- time.Time{}
+	if got := b.username(role("A")); got != "early" {
+		t.Errorf("written before the first look: %s", got)
+	}
 	write("second", role("A"))
 	tick <- time.Time{}
 	tick <- time.Time{}
@@ -107,23 +47,123 @@ func TestMountedFileIsFollowed(t *testing.T) {
 	if got := b.username(role("A")); got != "second" || !strings.Contains(b.store.Status()[0].Problem, "junk") {
 		t.Errorf("got %s, %+v", got, b.store.Status())
 	}
+	// What aws-iam-authenticator starts with is not refused as a whole: an entry
+	// that is wrong keeps what it said.
+	write("\"{{Nonsense}}\"\n  - rolearn: "+role("B")+"\n    username: b", role("A"))
+	tick <- time.Time{}
+	tick <- time.Time{}
+	st := b.store.Status()[0]
+	if a, bb := b.username(role("A")), b.username(role("B")); a != "second" || bb != "b" || st.Problem != "" {
+		t.Errorf("A is %s, B is %s, %+v", a, bb, st)
+	}
+	if len(st.Findings) != 1 || !strings.HasPrefix(st.Findings[0].String(), "mapRoles[0].username: ") || !strings.Contains(st.Findings[0].Message, "the last good one stays in force") {
+		t.Errorf("findings %+v", st.Findings)
+	}
+	// An entry that is gone is gone.
+	write("b", role("B"))
+	tick <- time.Time{}
+	tick <- time.Time{}
+	if a, bb := b.username(role("A")), b.username(role("B")); a != "nobody" || bb != "b" {
+		t.Errorf("A is %s, B is %s", a, bb)
+	}
 }
 
-func FuzzParseDynamic(f *testing.F) {
-	f.Add([]byte(`{"mapRoles":[{"rolearn":"a","username":"u"}],"mapAccounts":["1"]}`))
-	f.Add([]byte(`{}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, _, err := parseDynamic(data, false)
-		if err != nil {
-			return
-		}
-		if !json.Valid(data) {
-			t.Errorf("accepted what is no JSON: %q", data)
-		}
-		for _, e := range m.Roles {
-			if e.ARN == "" {
-				t.Error("an entry without an ARN")
+// The server refuses to start only with what aws-iam-authenticator refuses to start
+// with.
+func TestCheckMounted(t *testing.T) {
+	t.Parallel()
+	sso := func(s mapping.SSO) mapping.Mappings {
+		return mapping.Mappings{Roles: []mapping.Entry{{SSO: &s, Username: "u"}}}
+	}
+	one := func(arn, username string) mapping.Mappings {
+		return mapping.Mappings{Roles: []mapping.Entry{{ARN: arn, Username: username}}}
+	}
+	user := func(arn string) mapping.Mappings {
+		return mapping.Mappings{Users: []mapping.Entry{{ARN: arn, Username: "u"}}}
+	}
+	for _, tc := range []struct {
+		name  string
+		m     mapping.Mappings
+		wrong string // empty for a table to start with
+	}{
+		{"good", one(role("A"), "a"), ""},
+		{"no username", one(role("A"), ""), ""},
+		{"unknown variable", one(role("A"), "{{Foo}}"), ""},
+		{"short account", one("arn:aws:iam::11111222233:role/A", "a"), ""},
+		{"wildcard", one("arn:aws:iam::111122223333:role/A*", "a"), ""},
+		{"empty group", mapping.Mappings{Roles: []mapping.Entry{{ARN: role("A"), Username: "a", Groups: []string{""}}}}, ""},
+		{"another partition", one("arn:aws-cn:iam::111122223333:role/A", "a"), ""},
+		{"permission set of another partition", sso(mapping.SSO{PermissionSetName: "Admin", AccountID: "111122223333", Partition: "aws-cn"}), ""},
+		{"short account in mapAccounts", mapping.Mappings{Accounts: []string{"11111222233"}}, ""},
+		{"user in capitals", user("ARN:AWS:IAM::111122223333:USER/Al"), ""},
+
+		{"role in capitals", one("ARN:aws:iam::111122223333:role/A", "a"), "not an ARN"},
+		{"no ARN", one("", "a"), "mapRoles[0].arn: missing"},
+		{"no user's ARN", user(""), "mapUsers[0].arn: missing"},
+		{"junk", one("junk", "a"), "not an ARN"},
+		{"unknown partition", one("arn:aws-nk:iam::111122223333:role/A", "a"), "unknown partition"},
+		{"group", user("arn:aws:iam::111122223333:group/G"), "does not name an IAM principal"},
+		{"bucket", one("arn:aws:s3:::bucket", "a"), "account is not twelve digits"},
+		{"session of no role", one("arn:aws:sts::111122223333:assumed-role/A", "a"), "has a role and a session name"},
+		{"permission set in a short account", sso(mapping.SSO{PermissionSetName: "Admin", AccountID: "1"}), "sso.accountID"},
+		{"permission set without a name", sso(mapping.SSO{AccountID: "111122223333"}), "sso.permissionSetName"},
+		{"permission set of no partition", sso(mapping.SSO{PermissionSetName: "Admin", AccountID: "111122223333", Partition: "aws-nk"}), "sso.partition"},
+		{"both", mapping.Mappings{Roles: []mapping.Entry{{ARN: role("A"), Username: "a", SSO: &mapping.SSO{PermissionSetName: "Admin", AccountID: "111122223333"}}}}, "not both"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			err := CheckMounted(tc.m)
+			if tc.wrong == "" && err != nil || tc.wrong != "" && (err == nil || !strings.Contains(err.Error(), tc.wrong)) {
+				t.Errorf("got %v, want %q", err, tc.wrong)
 			}
+		})
+	}
+}
+
+// A file that could not be read is read as soon as it can be, though neither its
+// time nor its size has changed then.
+func TestFileThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	forbidden := false
+	file := watchedFile{path: path, read: func(path string) ([]byte, error) {
+		if forbidden { // root reads any file, so its mode would not do
+			return nil, fs.ErrPermission
 		}
-	})
+		return readTable(path)
+	}}
+	look := func(want string, wantChanged, wantErr bool) {
+		t.Helper()
+		data, changed, err := file.look()
+		if string(data) != want || changed != wantChanged || (err != nil) != wantErr {
+			t.Errorf("got %q, %v, %v", data, changed, err)
+		}
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look("", true, true) // not there
+	look("", false, true)
+	write("a")
+	look("a", true, false)
+	look("", false, false)
+	forbidden = true
+	look("", false, false) // nobody needs to read what is known
+	write("bb")
+	look("", true, true)
+	look("", false, true) // said already
+	forbidden = false
+	look("bb", true, false)
+	look("", false, false)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	look("", false, true) // it may be about to be replaced
+	look("", true, true)
+	look("", false, true)
+	write("bb")
+	look("bb", true, false)
 }
