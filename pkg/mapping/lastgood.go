@@ -22,12 +22,12 @@ type item struct {
 	id string
 	// damaged says that the item is not honoured.
 	damaged bool
-	// lost is what to report if the entry had groups before. It has none, and
-	// nobody has said that none are meant.
-	lost *Finding
 	// leave says that the item stays in the table if nothing stands in for it:
 	// the index reports what is wrong with it.
 	leave bool
+	// lost is what to report if the entry had groups before. It has none, and
+	// nobody has said that none are meant.
+	lost *Finding
 }
 
 // fill puts in force what the sections hold, with what last had for what is

@@ -156,19 +156,21 @@ func CheckMounted(m mapping.Mappings) error {
 		}
 		fatal := strings.HasPrefix(f.Field, "sso")
 		if f.Field == "arn" {
-			arn := ""
-			if f.Key == mapping.MapUsers {
-				arn = strings.ToLower(m.Users[f.Index].ARN) // as the original reads it
-			} else {
-				arn = m.Roles[f.Index].ARN
-			}
-			fatal = !looksLikePrincipal(arn)
+			fatal = !looksLikePrincipal(arnAt(m, f))
 		}
 		if fatal {
 			errs = append(errs, errors.New(f.String()))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// arnAt returns the ARN that a finding is about, as aws-iam-authenticator reads it.
+func arnAt(m mapping.Mappings, f mapping.Finding) string {
+	if f.Key == mapping.MapUsers {
+		return strings.ToLower(m.Users[f.Index].ARN)
+	}
+	return m.Roles[f.Index].ARN
 }
 
 // looksLikePrincipal tells whether aws-iam-authenticator takes a text for the ARN
