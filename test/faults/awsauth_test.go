@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,10 @@ func TestAWSAuthBroken(t *testing.T) {
 		{"name of another type", with(good, "mapRoles", edited(t, good["mapRoles"], "user:Rosa", "[1, 2]")), "username"},
 		{"emptied", map[string]string{}, "emptied"},
 		{"emptied key", map[string]string{"mapRoles": ""}, "emptied"},
+		{"emptied key beside another", map[string]string{"mapRoles": "", "mapUsers": "[]"}, "emptied"},
+		{"removed key beside another", map[string]string{"mapUsers": "[]"}, "emptied"},
+		{"misspelt key", map[string]string{"maproles": good["mapRoles"], "mapUsers": "[]"}, "the key is spelled mapRoles"},
+		{"misspelt groups", with(good, "mapRoles", strings.ReplaceAll(good["mapRoles"], "groups:", "group:")), "the last good one stays in force"},
 	} {
 		w.step(tc.name, func(t *testing.T) {
 			w.setAWSAuth(tc.data)
@@ -70,6 +75,13 @@ func TestAWSAuthBroken(t *testing.T) {
 		w.setAWSAuth(good)
 		w.untilGranted(leaver)
 		w.mustBeRefused(joiner)
+	})
+	w.step("nobody is meant", func(*testing.T) {
+		w.setAWSAuth(map[string]string{"mapRoles": "[]"})
+		w.untilRefused(leaver)
+		w.waitMetric(healthy, isOne)
+		w.setAWSAuth(good)
+		w.untilGranted(leaver)
 	})
 }
 
