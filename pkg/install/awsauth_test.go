@@ -145,3 +145,29 @@ func TestApplyAWSAuthRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestRestoredAWSAuthRevokes: a section that a change has made is taken back so
+// that a server sees that nobody is meant.
+func TestRestoredAWSAuthRevokes(t *testing.T) {
+	t.Parallel()
+	was := mapping.Encode(mapping.Mappings{Users: []mapping.Entry{{ARN: "arn:aws:iam::111122223333:user/u", Username: "u"}}})
+	i, kube := offline(awsAuth(was, nil))
+	before, err := i.SnapshotAWSAuth(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := i.ApplyAWSAuth(t.Context(), mapping.Mappings{Roles: []mapping.Entry{role("a", "a")}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	after, err := i.SnapshotAWSAuth(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.RestoreAWSAuth(t.Context(), before, after); err != nil {
+		t.Fatal(err)
+	}
+	cm, err := kube.CoreV1().ConfigMaps("kube-system").Get(t.Context(), "aws-auth", metav1.GetOptions{})
+	if err != nil || len(cm.Data) != 2 || cm.Data["mapUsers"] != was["mapUsers"] || cm.Data["mapRoles"] != "[]\n" {
+		t.Errorf("%+v, %v", cm, err)
+	}
+}
