@@ -96,8 +96,8 @@ func TestCheckMounted(t *testing.T) {
 		{"permission set of another partition", sso(mapping.SSO{PermissionSetName: "Admin", AccountID: "111122223333", Partition: "aws-cn"}), ""},
 		{"short account in mapAccounts", mapping.Mappings{Accounts: []string{"11111222233"}}, ""},
 		{"user in capitals", user("ARN:AWS:IAM::111122223333:USER/Al"), ""},
+		{"user in capitals, with a short account", user("ARN:AWS:IAM::1:USER/Al"), ""},
 
-		{"role in capitals", one("ARN:aws:iam::111122223333:role/A", "a"), "not an ARN"},
 		{"no ARN", one("", "a"), "mapRoles[0].arn: missing"},
 		{"no user's ARN", user(""), "mapUsers[0].arn: missing"},
 		{"junk", one("junk", "a"), "not an ARN"},
