@@ -34,7 +34,7 @@ func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
 	}
 	if s.Name == BackendEKSConfigMap && read.arn.Kind == iam.KindAssumedRole {
 		// One that has never let anybody in would let every session in.
-		b.report(s, name, index, Error, "arn", "not used: it names one session of a role, which aws-iam-authenticator never finds in aws-auth; name the role: "+read.arn.Principal().String())
+		b.report(s, name, index, Error, "arn", ofSession(read.arn))
 		return
 	}
 	it := &indexed{
@@ -49,6 +49,11 @@ func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
 		it.rank = 1
 	}
 	b.insert(&b.x.exact, read.arn.Key().String(), s, it)
+}
+
+// ofSession says why an entry of aws-auth with an assumed role's ARN is not used.
+func ofSession(arn iam.ARN) string {
+	return "not used: it names one session of a role, which aws-iam-authenticator never finds in aws-auth; name the role: " + arn.Principal().String()
 }
 
 // addStrict puts an entry in by user ID. One whose ARN makes no sense goes in

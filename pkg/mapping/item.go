@@ -133,7 +133,10 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 	if p.damaged {
 		return e, nil
 	}
-	_, faults := p.check.entry(p.key, e)
+	read, faults := p.check.entry(p.key, e)
+	if read.arn.Kind == iam.KindAssumedRole {
+		p.report(Error, p.lineOf("arn", fields, line), "arn", "%s", ofSession(read.arn))
+	}
 	for _, f := range faults {
 		if f.level == fatal { // the index reports what can be honoured all the same
 			p.report(Error, p.lineOf(f.field, fields, line), f.field, "%s", f.message)

@@ -177,3 +177,15 @@ func TestReplace(t *testing.T) {
 		t.Errorf("emptied: %v", e)
 	}
 }
+
+// An entry that is edited to name one session, which aws-auth cannot, goes on
+// naming the role.
+func TestSessionKeepsLastGood(t *testing.T) {
+	t.Parallel()
+	last, _ := Parse(map[string]string{MapRoles: goodText + badWas})
+	now := goodText + strings.Replace(badWas, "iam::111122223333:role/Bad", "sts::111122223333:assumed-role/Bad/session", 1)
+	a, findings := ParseWithLastGood(map[string]string{MapRoles: now}, last)
+	diffMappings(t, a.Mappings(), Mappings{Roles: []Entry{good, bad}})
+	wantFinding(t, findings, Error, "mapRoles[1].arn (line 5): not used: it names one session of a role")
+	wantFinding(t, findings, Error, "the last good one stays in force")
+}

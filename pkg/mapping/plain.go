@@ -30,6 +30,9 @@ func readPlain(key, text string) ([]item, bool) {
 			return nil, false
 		}
 		read, faults := check.entry(key, e)
+		if read.arn.Kind == iam.KindAssumedRole {
+			return nil, false
+		}
 		for _, f := range faults {
 			if f.level == fatal {
 				return nil, false
