@@ -2,6 +2,7 @@ package stsclient
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net"
@@ -75,25 +76,45 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// answerCase is what STS answers, what aws-iam-authenticator makes of it (Want),
+// and where we differ Ours. Code is ours for each that is not accepted.
+type answerCase struct {
+	ID, Body, ARN, Account, UserID, Want, WantUserID, Canonical, Ours string
+	Code                                                              reason.Code
+	Cred, AccessKeyID                                                 string
+	SessionName                                                       *string
+	Status                                                            int
+	TransportError                                                    string `json:"transport_error"`
+	BodyReadError                                                     bool   `json:"body_read_error"`
+}
+
+// canonical returns the canonical ARN that the case wants: one of its own, or
+// the ARN itself, with its path.
+func (c *answerCase) canonical() string {
+	switch c.Canonical {
+	case "same", "same as arn", "path kept":
+		return c.ARN
+	}
+	return c.Canonical
+}
+
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("testdata/answers.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cases []struct {
-		ID, Body, ARN, Account, UserID, Want, WantUserID, Canonical, Ours string
-		SessionName                                                       *string
-		Status                                                            int
-		TransportError                                                    string `json:"transport_error"`
-		BodyReadError                                                     bool   `json:"body_read_error"`
-	}
+	var cases []answerCase
 	if err := json.Unmarshal(data, &cases); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range cases {
 		if tc.ID == "id-akid" {
-			continue // a matter of presigned
+			t.Run(tc.ID, func(t *testing.T) {
+				t.Parallel()
+				testAccessKeyID(t, tc)
+			})
+			continue
 		}
 		t.Run(tc.ID, func(t *testing.T) {
 			t.Parallel()
@@ -122,32 +143,57 @@ func TestAnswers(t *testing.T) {
 				_, _ = w.Write([]byte(tc.Body))
 			})
 			id, err := c.Identify(context.Background(), tok)
-			want := tc.Want
-			if tc.Ours == "reject" {
-				want = "sts_error"
+			accept := tc.Want == "accept" && tc.Ours != "reject"
+			if accept == (tc.Code != "") {
+				t.Fatalf("the case wants code %q, and %s", tc.Code, tc.Want)
 			}
 			var d *reason.Denial
-			switch want {
-			case "accept":
+			if !accept {
+				if !errors.As(err, &d) || d.Code != tc.Code {
+					t.Errorf("got %v, want %s", err, tc.Code)
+				}
+			} else {
 				if err != nil || tc.SessionName != nil && id.SessionName != *tc.SessionName || tc.WantUserID != "" && id.UserID != tc.WantUserID {
 					t.Errorf("got %+v, %v", id, err)
 				}
-				if tc.Canonical != "" && strings.HasPrefix(tc.Canonical, "arn:") && id.Canonical != tc.Canonical {
-					t.Errorf("canonical %q, want %q", id.Canonical, tc.Canonical)
-				}
-			case "throttle":
-				if !errors.As(err, &d) || d.Code != reason.STSThrottled || !d.Code.Trouble() {
-					t.Errorf("got %v", err)
-				}
-			default:
-				if !errors.As(err, &d) {
-					t.Errorf("got %v", err)
+				if want := tc.canonical(); want != "" && id.Canonical != want {
+					t.Errorf("canonical %q, want %q", id.Canonical, want)
 				}
 			}
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("error holds the signature: %v", err)
 			}
 		})
+	}
+}
+
+// testAccessKeyID: the key is the text before the first slash of the credential
+// in the token that STS verified.
+func testAccessKeyID(t *testing.T, tc answerCase) {
+	now := time.Now().UTC()
+	key, _, _ := strings.Cut(tc.Cred, "/")
+	if tc.AccessKeyID == "" || key != tc.AccessKeyID {
+		t.Fatalf("the case wants %q of %q", tc.AccessKeyID, tc.Cred)
+	}
+	// The scope is a real one: s3's, as in the case, would be refused.
+	scope := key + "%2F" + now.Format("20060102") + "%2Fus-west-2%2Fsts%2Faws4_request"
+	partition, _ := iam.LookupPartition("aws")
+	parser, err := presigned.NewParser(partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := parser.Parse(presigned.Prefix+base64.RawURLEncoding.EncodeToString([]byte("https://sts.us-west-2.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15"+
+		"&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential="+scope+"&X-Amz-Date="+now.Format("20060102T150405Z")+
+		"&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Signature="+strings.Repeat("a", 64))), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := sts(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(body("arn:aws:iam::123456789012:user/Alice", "123456789012", "AIDAX")))
+	})
+	id, err := c.Identify(context.Background(), tok)
+	if err != nil || id.AccessKeyID != tc.AccessKeyID {
+		t.Errorf("got %+v, %v; want the key %s", id, err, tc.AccessKeyID)
 	}
 }
 
