@@ -1,7 +1,6 @@
 package presigned
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
@@ -21,15 +20,7 @@ func TestOracle(t *testing.T) {
 	if program == "" {
 		t.Skip("CAPIAM_ORACLE does not name the program")
 	}
-	data, err := os.ReadFile("testdata/conformance.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cases []conformanceCase
-	if err := json.Unmarshal(data, &cases); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range cases {
+	for _, c := range conformanceCases(t) {
 		t.Run(c.ID, func(t *testing.T) {
 			if c.Region != "" {
 				t.Skip("the original learns its own region from EC2")
