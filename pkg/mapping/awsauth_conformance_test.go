@@ -171,11 +171,7 @@ func TestAWSAuthConformance(t *testing.T) {
 			}
 		},
 	}
-	runConformance(t, "aws-auth-parsing.json", tests, map[string]string{
-		"cm-nobar":     "the API server refuses such a ConfigMap, it never comes here",
-		"cm-watch-del": "the EKSConfigMap backend's: this package sees no events",
-		"cm-watch-hot": "the EKSConfigMap backend's: this package sees no events",
-	})
+	runConformance(t, "aws-auth-parsing.json", tests, "cm-nobar", "cm-watch-del", "cm-watch-hot")
 }
 
 var watchBefore = map[string]string{

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/capiam/capiam/pkg/iam"
@@ -27,17 +29,29 @@ func readCases[T any](t *testing.T, file string) []T {
 	return cases
 }
 
+// inBackends is where cases are tested that need a file or a watch.
+const inBackends = "../authenticator/backend/conformance_test.go"
+
 // runConformance runs the test of each case in a file. A case without a test
-// fails, and so does a test without a case; elsewhere says, by case, where
-// else it is tested or why it cannot be here.
-func runConformance(t *testing.T, file string, tests map[string]func(*testing.T), elsewhere map[string]string) {
+// fails, and so does a test without a case; elsewhere are cases that have theirs
+// inBackends.
+func runConformance(t *testing.T, file string, tests map[string]func(*testing.T), elsewhere ...string) {
 	t.Helper()
 	known := make(map[string]bool)
+	source, err := os.ReadFile(inBackends)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range elsewhere {
+		if !strings.Contains(string(source), `"`+id+`":`) {
+			t.Errorf("%s has no test in %s", id, inBackends)
+		}
+	}
 	for _, c := range readCases[struct{ ID string }](t, file) {
 		known[c.ID] = true
 		test, ok := tests[c.ID]
 		if !ok {
-			if elsewhere[c.ID] == "" {
+			if !slices.Contains(elsewhere, c.ID) {
 				t.Errorf("%s has no test", c.ID)
 			}
 			continue
