@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,34 @@ func TestExecCredentialVersions(t *testing.T) {
 		if string(b) != want {
 			t.Errorf("%s: %s, want %s", name, b, want)
 		}
+	}
+}
+
+// TestExecConformance: without what kubectl says of itself, or with nonsense, the
+// version is the one aws-iam-authenticator falls back to.
+func TestExecConformance(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/exec.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		ID, APIVersion string
+		Info           []string
+	}
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.ID, func(t *testing.T) {
+			t.Parallel()
+			for _, info := range c.Info {
+				b, err := ExecCredential(Token{Value: "k8s-aws-v1.abc", Expiry: time.Now()}, info)
+				if err != nil || !strings.Contains(string(b), `"apiVersion":"`+c.APIVersion+`"`) {
+					t.Errorf("%q: %s, %v; want version %s", info, b, err, c.APIVersion)
+				}
+			}
+		})
 	}
 }
 
