@@ -56,6 +56,10 @@ type world struct {
 
 	// untilReady makes start start a server that stands in for another.
 	untilReady string
+	// now is the authenticator's clock; nil is the machine's.
+	now func() time.Time
+	// adjust changes a server before it runs; nil changes nothing.
+	adjust func(*Server)
 
 	server  *Server
 	log     *syncBuffer
@@ -138,12 +142,15 @@ func (w *world) start(edit func(*config.Settings)) {
 	}
 	started := make(chan [2]net.Addr, 1)
 	server, err := New(Options{
-		Settings: s, Network: w.network, Instance: "test", UntilReady: w.untilReady,
+		Settings: s, Network: w.network, Instance: "test", UntilReady: w.untilReady, Now: w.now,
 		Log:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Started: func(webhook, health net.Addr) { started <- [2]net.Addr{webhook, health} },
 	})
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.adjust != nil {
+		w.adjust(server)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.server, w.stop, w.done = server, cancel, make(chan error, 1)
