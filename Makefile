@@ -64,7 +64,7 @@ test: build kubectl test-tools capi-managers ## Run all tests but the long end-t
 FUZZTIME ?= 2000x
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (2000x; 5m to look for something)
+fuzz: ## Run every fuzz target for FUZZTIME (2000x)
 	@set -e; for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' pkg cmd release | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
 			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
@@ -72,9 +72,14 @@ fuzz: ## Run every fuzz target for FUZZTIME (2000x; 5m to look for something)
 		done; \
 	done
 
+.PHONY: fuzz-long
+fuzz-long: ## Run every fuzz target for five minutes
+	$(MAKE) fuzz FUZZTIME=5m
+
 .PHONY: oracle
-oracle: $(BIN)/aws-iam-authenticator ## Run the conformance tables against aws-iam-authenticator itself
-	CAPIAM_ORACLE=$(BIN)/aws-iam-authenticator $(GO) test -count=1 -run Oracle ./pkg/authenticator/presigned
+oracle: $(BIN)/aws-iam-authenticator ## Run the conformance tables against aws-iam-authenticator itself, and its library
+	CAPIAM_ORACLE=$(BIN)/aws-iam-authenticator $(GO) test -count=1 -run Oracle ./pkg/authenticator ./pkg/authenticator/presigned
+	cd test/oracle/bench && $(GO) test -count=1 -run Oracle .
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Run the linters
