@@ -3,10 +3,14 @@ package authenticator
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/capiam/capiam/pkg/stssim"
 )
@@ -200,6 +204,80 @@ func TestOracleTemplates(t *testing.T) {
 			if name := got.Status.User.Username; want == "error" && got.HTTP != http.StatusForbidden || want != "error" && name != want {
 				t.Errorf("the original says %d %q, the table %q: %s", got.HTTP, name, want, got.Text)
 			}
+		})
+	}
+}
+
+// TestOracleReserved: names with a reserved prefix, as they come out of a
+// template, are denied.
+func TestOracleReserved(t *testing.T) {
+	type reservedCase struct {
+		ID       string
+		Prefixes []string
+		Cases    map[string]bool
+	}
+	for _, c := range readTable[reservedCase](t, "../mapping/testdata/mapping-lookups.json") {
+		if c.ID != "map-reserved" {
+			continue
+		}
+		names := slices.Sorted(maps.Keys(c.Cases))
+		prefixes, _ := json.Marshal(c.Prefixes)
+		keys := "  reservedPrefixConfig:\n  - backendmode: MountedFile\n    usernamePrefixReserveList: " + string(prefixes) + "\n  mapRoles:\n"
+		for i, name := range names {
+			// The end of the name is the session's.
+			keys += fmt.Sprintf("  - {rolearn: 'arn:aws:iam::123456789012:role/plain%d', username: %q}\n", i, name) +
+				fmt.Sprintf("  - {rolearn: 'arn:aws:iam::123456789012:role/rendered%d', username: %q}\n", i, name[:len(name)-2]+"{{SessionNameRaw}}")
+		}
+		b := startBoth(t, serverKeys(keys), serverKeys(keys), nil)
+		for i, name := range names {
+			for _, role := range []string{"plain", "rendered"} {
+				t.Run(name+"/"+role, func(t *testing.T) {
+					session := name[len(name)-2:]
+					got := b.ask(t, c.ID, func(s *subject) reply {
+						return s.login(fmt.Sprintf("arn:aws:iam::123456789012:role/%s%d", role, i), "123456789012", "AROAX:"+session)
+					})
+					if got.Status.Authenticated == c.Cases[name] {
+						t.Errorf("the original says %s", got.Text)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestOracleOrder: an account of an earlier backend against an entry of a later
+// one, and the other way round.
+func TestOracleOrder(t *testing.T) {
+	const arn, account = "arn:aws:iam::123456789012:role/R", "  mapAccounts: [\"123456789012\"]\n"
+	for _, c := range []struct{ name, modes, want, differs string }{
+		{"account first", "[MountedFile, DynamicFile]", arn, "ours takes an entry of any backend before any account"},
+		{"entry first", "[DynamicFile, MountedFile]", "explicit", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "dynamic.json")
+			if err := os.WriteFile(file, []byte(`{"mapRoles":[{"rolearn":"`+arn+`","username":"explicit"}]}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			keys := serverKeys("  backendMode: " + c.modes + "\n  dynamicfilepath: " + file + "\n" + account)
+			differs := map[string]string{}
+			if c.differs != "" {
+				differs["map-order-acct"] = c.differs
+			}
+			b := startBoth(t, keys, keys, differs)
+			b.ours.t, b.original.t = t, t
+			// Both may answer before they have read the file.
+			for _, s := range []*subject{b.original, b.ours} {
+				for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+					name := s.login(arn, "123456789012", "AROAX:s").Status.User.Username
+					if name == c.want || s.name == "ours" && name == "explicit" {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("%s says %q", s.name, name)
+					}
+				}
+			}
+			b.ask(t, "map-order-acct", func(s *subject) reply { return s.login(arn, "123456789012", "AROAX:s") })
 		})
 	}
 }

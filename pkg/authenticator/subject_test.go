@@ -42,7 +42,7 @@ type subject struct {
 // serverKeys is the server's part of a configuration file that both read.
 type serverKeys string
 
-// ours starts our authenticator.
+// ours starts our authenticator. Its backend is MountedFile if the keys name none.
 func ours(t *testing.T, keys serverKeys) *subject {
 	t.Helper()
 	w := newWorld(t)
@@ -54,7 +54,9 @@ func ours(t *testing.T, keys serverKeys) *subject {
 	w.start(func(s *config.Settings) {
 		s.Apply(file)
 		s.StateDir, s.TokenCacheTTL = filepath.Join(w.dir, "state"), 0
-		s.BackendMode = []string{mapping.BackendMountedFile}
+		if file.Server.BackendMode == nil {
+			s.BackendMode = []string{mapping.BackendMountedFile}
+		}
 	})
 	w.waitReady()
 	return &subject{t: t, name: "ours", sts: w.sts, url: w.webhook, http: w.http, log: w.log.String}
@@ -83,7 +85,7 @@ func original(t *testing.T, keys serverKeys) *subject {
 	}
 	port := freePort(t)
 	log := &syncBuffer{}
-	cmd := exec.Command(program, "server", "--config", writeServerConfig(t, w.dir, keys), "--backend-mode=MountedFile",
+	cmd := exec.Command(program, "server", "--config", writeServerConfig(t, w.dir, keys),
 		"--state-dir="+w.dir, "--port="+port, "--kubeconfig-pregenerated=true", "--log-format=json", "--feature-gates=SSORoleMatch=true")
 	cmd.Env = []string{"HTTPS_PROXY=" + proxy.URL(), "SSL_CERT_FILE=" + ca, "AWS_EC2_METADATA_DISABLED=true", "PATH=/nowhere", "HOME=" + w.dir}
 	cmd.Stdout, cmd.Stderr = log, log
