@@ -90,7 +90,7 @@ SIGTERM lets requests under way finish, then the program exits with status 0.`,
 	f.StringVar(&s.HealthAddress, "health-address", s.HealthAddress, "`address` for /healthz, /readyz and /metrics without TLS, in the same form")
 	f.IntVar(&s.HealthPort, "health-port", s.HealthPort, "port for the same")
 	f.StringVar(&s.SnapshotDir, "snapshot-dir", s.SnapshotDir, "`directory` that keeps the last good mappings over a restart; the state directory if empty")
-	f.DurationVar(&s.AWSAuthGracePeriod, "aws-auth-grace-period", s.AWSAuthGracePeriod, "how long the entries of a deleted or emptied aws-auth stay in force")
+	f.DurationVar(&s.AWSAuthGracePeriod, "aws-auth-grace-period", s.AWSAuthGracePeriod, "how long the entries of a deleted or emptied aws-auth stay in force, of one of its keys, or of a list of the DynamicFile")
 	f.DurationVar(&s.TokenCacheTTL, "token-cache-ttl", s.TokenCacheTTL, "how long a verified token is remembered at most; 0 verifies each anew")
 	f.IntVar(&s.TokenCacheSize, "token-cache-size", s.TokenCacheSize, "how many verified tokens are remembered at most")
 	f.StringVar(&untilReady, "until-ready", "", "stand in for another server on the same port until its `URL` answers 200, then only wait for SIGTERM")

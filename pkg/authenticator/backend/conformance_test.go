@@ -1,20 +1,15 @@
 package backend
 
 import (
-	"context"
 	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/capiam/capiam/pkg/authenticator/metrics"
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
@@ -56,6 +51,7 @@ func TestBackendConformance(t *testing.T) {
 	refused := func(texts ...string) func(*testing.T) {
 		return func(t *testing.T) {
 			d := newDynamicBench(t)
+			d.start()
 			d.write(good)
 			for _, text := range texts {
 				d.write(text)
@@ -72,6 +68,7 @@ func TestBackendConformance(t *testing.T) {
 	tests := map[string]func(*testing.T){
 		"dyn-ok": func(t *testing.T) {
 			d := newDynamicBench(t)
+			d.start()
 			d.write(`{"mapRoles":[{"rolearn":"` + role("Old") + `","username":"old"}]}`)
 			d.write(good)
 			// The key has no path here: STS never shows a role's.
@@ -88,6 +85,7 @@ func TestBackendConformance(t *testing.T) {
 		// The original has it under the empty key; here it is left out, and said.
 		"dyn-notarn": func(t *testing.T) {
 			d := newDynamicBench(t)
+			d.start()
 			d.write(`{"mapRoles":[{"rolearn":"` + role("R") + `","username":"u"},{"rolearn":"junk","username":"x"}]}`)
 			if got := d.username(role("R")); got != "u" {
 				t.Errorf("its neighbour is %s", got)
@@ -102,6 +100,7 @@ func TestBackendConformance(t *testing.T) {
 		},
 		"dyn-delete": func(t *testing.T) {
 			d := newDynamicBench(t)
+			d.start()
 			d.write(good)
 			d.remove()
 			if got := d.username(role("R")); got != "nobody" {
@@ -180,54 +179,4 @@ func users(names ...string) string {
 		b.WriteString("- userarn: " + user(n) + "\n  username: " + strings.ToLower(n) + "\n  groups: [g]\n")
 	}
 	return b.String()
-}
-
-// dynamicBench is a store that follows a dynamic file.
-type dynamicBench struct {
-	*bench
-	path string
-	tick chan time.Time
-}
-
-func newDynamicBench(t *testing.T) *dynamicBench {
-	t.Helper()
-	d := &dynamicBench{
-		bench: &bench{t: t, store: NewStore([]string{mapping.BackendDynamicFile}, StoreOptions{Partition: "aws"})},
-		path:  filepath.Join(t.TempDir(), "mappings.json"), tick: make(chan time.Time),
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		FollowDynamic(ctx, d.path, false, d.store, metrics.New(), slog.New(slog.DiscardHandler), d.tick)
-	})
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	return d
-}
-
-// write replaces the file and waits until it has been dealt with.
-func (d *dynamicBench) write(text string) {
-	d.t.Helper()
-	if err := os.WriteFile(d.path+".new", []byte(text), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
-	if err := os.Rename(d.path+".new", d.path); err != nil {
-		d.t.Fatal(err)
-	}
-	d.look()
-}
-
-// remove removes the file and waits until it has been missed.
-func (d *dynamicBench) remove() {
-	d.t.Helper()
-	if err := os.Remove(d.path); err != nil {
-		d.t.Fatal(err)
-	}
-	d.look()
-}
-
-// look has the file looked at twice, and waits for what that finds.
-func (d *dynamicBench) look() {
-	for range 3 {
-		d.tick <- time.Time{}
-	}
 }

@@ -25,8 +25,8 @@ type DynamicOptions struct {
 	// StrictUserID makes the entries go by their user ID.
 	StrictUserID bool
 	Store        *Store
-	// Grace is how long the entries of a file that is gone, or of a list in it
-	// that is gone, stay in force.
+	// Grace is how long the entries of a list that is gone from the file stay in
+	// force.
 	Grace   time.Duration
 	Log     *slog.Logger
 	Metrics *metrics.Metrics
@@ -41,17 +41,17 @@ type dynamicFile struct {
 	opts  DynamicOptions
 	grace grace
 	last  *mapping.AWSAuth
-	// read is what the file said last; gone says that it is not there.
+	// read is what the file said last.
 	read mapping.Listed
-	gone bool
 	// began says that the file has been read once.
 	began bool
 }
 
 // FollowDynamic keeps the DynamicFile backend at what a JSON file says, until ctx
 // ends. What goes for aws-auth goes for the file: what is wrong keeps what was
-// good, and what is gone without a word stays for the grace time. A file that is
-// not of the form at all is refused as a whole.
+// good, and what is gone from it without a word stays for the grace time. A file
+// that is not of the form at all is refused as a whole, and one that is deleted
+// maps nobody at once, as with the original: that is how to switch it off.
 func FollowDynamic(ctx context.Context, opts DynamicOptions) {
 	tick, stop := orTicker(opts.Tick)
 	defer stop()
@@ -73,8 +73,9 @@ func FollowDynamic(ctx context.Context, opts DynamicOptions) {
 
 // take puts what was found in force, as far as it is good.
 func (d *dynamicFile) take(data []byte, err error) {
-	if d.gone = errors.Is(err, fs.ErrNotExist); d.gone {
-		d.read = mapping.Listed{StrictUserID: d.opts.StrictUserID}
+	if errors.Is(err, fs.ErrNotExist) {
+		d.opts.Log.Warn("dynamic file is not there, it maps nobody", "path", d.opts.Path)
+		d.read = mapping.Listed{StrictUserID: d.opts.StrictUserID, Sections: sections}
 		d.put()
 		return
 	}
@@ -101,15 +102,9 @@ func (d *dynamicFile) take(data []byte, err error) {
 func (d *dynamicFile) put() {
 	next, findings := d.read.WithLastGood(d.last)
 	problem := d.grace.keep(next, d.last, func(section string) string {
-		if d.gone {
-			return d.opts.Path + " is gone"
-		}
 		return fmt.Sprintf("%s of %s has been emptied (write [] if nobody is meant)", section, d.opts.Path)
 	})
 	d.last = next
-	if d.gone && problem == "" {
-		d.opts.Log.Warn("dynamic file is not there, it maps nobody", "path", d.opts.Path)
-	}
 	d.opts.Store.Set(mapping.BackendDynamicFile, next.Mappings(), findings, problem)
 }
 
