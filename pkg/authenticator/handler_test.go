@@ -41,15 +41,14 @@ func TestReviewWithoutType(t *testing.T) {
 }
 
 // bareHandler returns a handler whose decider is not there, and its log.
-func bareHandler(t *testing.T) (*handler, *syncBuffer, *metrics.Metrics) {
-	t.Helper()
-	log, m := &syncBuffer{}, metrics.New()
-	return newHandler(nil, m, slog.New(slog.NewJSONHandler(log, nil)), nil), log, m
+func bareHandler() (*handler, *syncBuffer) {
+	log := &syncBuffer{}
+	return newHandler(nil, metrics.New(), slog.New(slog.NewJSONHandler(log, nil)), nil), log
 }
 
 func TestPanicIsAnswered(t *testing.T) {
 	t.Parallel()
-	h, log, _ := bareHandler(t)
+	h, log := bareHandler()
 	rec := httptest.NewRecorder()
 	body := `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"k8s-aws-v1.c2VjcmV0"}}`
 	h.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/authenticate", strings.NewReader(body)))
@@ -71,7 +70,7 @@ func TestLongRequestsAreFew(t *testing.T) {
 	for name, declared := range map[string]bool{"length declared": true, "chunked": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, _, _ := bareHandler(t)
+			h, _ := bareHandler()
 			long := strings.Repeat(" ", keptBuffer)
 			held := make(chan struct{}, largeAtOnce)
 			end := make(chan struct{})

@@ -376,7 +376,7 @@ func (s *Server) addBackends() error {
 				continue
 			}
 			s.runs = append(s.runs, backend.NewConfigMap(backend.ConfigMapOptions{
-				Client: c, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir,
+				Client: c, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir, ClusterID: set.ClusterID,
 				Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
 			}).Run)
 		}

@@ -50,7 +50,9 @@ type bench struct {
 	metrics *metrics.Metrics
 	clock   *clock
 	dir     string
-	stop    func()
+	// clusterID is whose snapshot is kept.
+	clusterID string
+	stop      func()
 }
 
 func newBench(t testing.TB) *bench {
@@ -71,7 +73,7 @@ func (b *bench) start(names ...string) {
 		switch n {
 		case mapping.BackendEKSConfigMap:
 			wg.Go(func() {
-				NewConfigMap(ConfigMapOptions{Client: client, Store: b.store, Grace: time.Hour, SnapshotDir: b.dir, Log: log, Metrics: m, Events: events, Now: b.clock.Now}).Run(ctx)
+				NewConfigMap(ConfigMapOptions{Client: client, Store: b.store, Grace: time.Hour, SnapshotDir: b.dir, ClusterID: b.clusterID, Log: log, Metrics: m, Events: events, Now: b.clock.Now}).Run(ctx)
 			})
 		case mapping.BackendCRD:
 			wg.Go(func() {

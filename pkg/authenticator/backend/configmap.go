@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,8 +34,9 @@ type ConfigMapOptions struct {
 	// Grace is how long the entries of a deleted aws-auth, or of a key that was
 	// removed or emptied, stay in force.
 	Grace time.Duration
-	// SnapshotDir keeps the last good table over a restart; empty keeps none.
-	SnapshotDir string
+	// SnapshotDir keeps the last good table over a restart, for the cluster of
+	// this ID; empty keeps none.
+	SnapshotDir, ClusterID string
 	Log         *slog.Logger
 	Metrics     *metrics.Metrics
 	Events      *Events
@@ -48,14 +50,21 @@ type ConfigMap struct {
 	box  *mailbox[shown]
 
 	// Of the worker alone.
-	last   *mapping.AWSAuth
-	grace  grace
-	saved  savedTable
-	loaded bool
-	taken  int
-	// stale says that in force is a table saved before this start.
-	stale bool
+	last *mapping.AWSAuth
+	// unknown are the sections that were broken whenever they were there, so
+	// that nobody knows whom they map.
+	unknown []string
+	grace   grace
+	saved   savedTable
+	loaded  bool
+	taken   int
+	// stale says that in force is a table saved before this start, seen that it
+	// is what the API server shows now.
+	stale, seen bool
 }
+
+// seenEvery is how often a saved table is marked as still in force.
+const seenEvery = 5 * time.Minute
 
 // NewConfigMap returns the backend.
 func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
@@ -67,11 +76,13 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 
 // Run watches aws-auth and takes over each change, until ctx ends.
 func (c *ConfigMap) Run(ctx context.Context) {
-	c.saved = loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.Log)
+	c.saved = loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log)
 	if c.saved.Data != nil {
 		c.last, _ = mapping.Parse(c.saved.Data)
-		maps.Copy(c.grace.since, c.saved.Missing)
+		c.grace.resume(c.saved.Missing, c.saved.SeenAt)
 	}
+	seen := time.NewTicker(seenEvery)
+	defer seen.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
@@ -81,7 +92,11 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			c.saveSeen()
 			return
+		case <-seen.C:
+			c.saveSeen()
+			continue
 		case <-c.box.ready:
 		case <-c.graceOver():
 			c.taken = -1 // judge the same state again
@@ -121,6 +136,10 @@ func (c *ConfigMap) take(s shown) {
 		c.present(object)
 	}
 	c.taken = s.version
+	c.seen = s.version != 0 && s.failure == nil
+	if c.seen {
+		c.grace.unseen = time.Time{}
+	}
 	if s.failure != nil {
 		c.unreadable(s.failure)
 	}
@@ -178,8 +197,17 @@ func (c *ConfigMap) put(data map[string]string, problem string, what func(sectio
 	if kept := c.grace.keep(next, c.last, what); kept != "" {
 		problem = kept
 	}
+	c.unknown = slices.DeleteFunc(next.Broken(), func(key string) bool {
+		return c.last != nil && !slices.Contains(c.unknown, key)
+	})
 	c.last, c.loaded = next, true
 	m := next.Mappings()
+	if len(c.unknown) > 0 {
+		// A pod that is replaced now leaves behind one that knows better.
+		problem = strings.Join(c.unknown, ", ") + " of " + awsAuthObject + " cannot be read, and there is no last good one: whom it maps is not known"
+		c.opts.Store.SetPartly(mapping.BackendEKSConfigMap, m, findings, problem)
+		return problem
+	}
 	c.opts.Store.Set(mapping.BackendEKSConfigMap, m, findings, problem)
 	if c.grace.keeping() {
 		c.save(mapping.Encode(m))
@@ -210,7 +238,21 @@ func (c *ConfigMap) save(data map[string]string) {
 	if c.opts.SnapshotDir == "" || len(data) == 0 && c.saved.Data == nil {
 		return // there was nothing, and is nothing
 	}
-	c.saved = savedTable{Data: data, SavedAt: c.opts.Now(), Missing: maps.Clone(c.grace.since)}
+	now := c.opts.Now()
+	c.saved = savedTable{ClusterID: c.opts.ClusterID, Data: data, SavedAt: now, SeenAt: now, Missing: maps.Clone(c.grace.since)}
+	c.storeSaved()
+}
+
+// saveSeen marks the saved table as in force until now.
+func (c *ConfigMap) saveSeen() {
+	if c.opts.SnapshotDir == "" || c.saved.Data == nil || !c.seen || len(c.unknown) > 0 {
+		return
+	}
+	c.saved.SeenAt = c.opts.Now()
+	c.storeSaved()
+}
+
+func (c *ConfigMap) storeSaved() {
 	if err := c.saved.store(c.opts.SnapshotDir, awsAuthName); err != nil {
 		c.opts.Log.Warn("last good mappings not saved", "error", err.Error())
 	}

@@ -16,6 +16,9 @@ type grace struct {
 	now    func() time.Time
 	// since is when each such section was first seen, by its name.
 	since map[string]time.Time
+	// unseen is from when on nobody has looked; zero if somebody has. What turns
+	// out to be missing then may have been missing all the while.
+	unseen time.Time
 }
 
 func newGrace(period time.Duration, now func() time.Time) grace {
@@ -38,7 +41,7 @@ func (g *grace) keep(next, last *mapping.AWSAuth, what func(section string) stri
 			continue
 		}
 		if _, known := g.since[section]; !known {
-			g.since[section] = g.now()
+			g.since[section] = g.missingSince()
 		}
 		end := g.since[section].Add(g.period)
 		if !g.now().Before(end) {
@@ -50,6 +53,25 @@ func (g *grace) keep(next, last *mapping.AWSAuth, what func(section string) stri
 		said = append(said, what(section)+"; its last entries stay in force until "+end.UTC().Format(time.RFC3339))
 	}
 	return strings.Join(slices.Compact(said), "; ")
+}
+
+// resume takes over what was missing when somebody last looked.
+func (g *grace) resume(missing map[string]time.Time, seen time.Time) {
+	g.unseen = seen
+	for section, since := range missing {
+		if now := g.now(); since.After(now) {
+			since = now // a clock was wrong, and must not make it for ever
+		}
+		g.since[section] = since
+	}
+}
+
+// missingSince is since when a section is missing that is found so now.
+func (g *grace) missingSince() time.Time {
+	if now := g.now(); g.unseen.IsZero() || g.unseen.After(now) {
+		return now
+	}
+	return g.unseen
 }
 
 // keeping tells whether entries are kept now.

@@ -15,17 +15,22 @@ import (
 
 // savedTable is a last good table as it is kept over a restart.
 type savedTable struct {
+	// ClusterID is whose table it is.
+	ClusterID string `json:"clusterID"`
 	// Data is in aws-auth's form.
 	Data    map[string]string `json:"data"`
 	SavedAt time.Time         `json:"savedAt"`
+	// SeenAt is when the table was last known to be in force.
+	SeenAt time.Time `json:"seenAt"`
 	// Missing is when a section that is kept was first seen deleted or emptied.
 	Missing map[string]time.Time `json:"missing,omitempty"`
 }
 
 func savedPath(dir, name string) string { return filepath.Join(dir, name+".last-good.json") }
 
-// loadTable reads a saved table. One that cannot be read is as good as none.
-func loadTable(dir, name string, log *slog.Logger) savedTable {
+// loadTable reads a cluster's saved table. One that cannot be read, or is another
+// cluster's, is as good as none.
+func loadTable(dir, name, clusterID string, log *slog.Logger) savedTable {
 	if dir == "" {
 		return savedTable{}
 	}
@@ -39,6 +44,10 @@ func loadTable(dir, name string, log *slog.Logger) savedTable {
 	}
 	if err != nil {
 		log.Warn("saved mappings not read", "error", err.Error())
+		return savedTable{}
+	}
+	if t.ClusterID != clusterID {
+		log.Warn("saved mappings not taken: they are another cluster's", "clusterID", t.ClusterID)
 		return savedTable{}
 	}
 	return t

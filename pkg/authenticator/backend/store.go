@@ -60,8 +60,10 @@ type snapshot struct {
 }
 
 type backendState struct {
-	name     string
-	loaded   bool
+	name   string
+	loaded bool
+	// partly says of one that has not loaded that what it has is in force.
+	partly   bool
 	mappings mapping.Mappings
 	problem  string
 	findings []mapping.Finding
@@ -141,11 +143,22 @@ func (s *Store) Status() []Status {
 // those of using it are added. The problem, if there is one, says why this is
 // not the backend's newest state.
 func (s *Store) Set(name string, m mapping.Mappings, findings []mapping.Finding, problem string) {
+	s.set(name, m, findings, problem, true)
+}
+
+// SetPartly is Set for a backend that cannot say whom else it maps, and had no
+// last good table to say it: for others than those in its table it has not
+// loaded.
+func (s *Store) SetPartly(name string, m mapping.Mappings, findings []mapping.Finding, problem string) {
+	s.set(name, m, findings, problem, false)
+}
+
+func (s *Store) set(name string, m mapping.Mappings, findings []mapping.Finding, problem string, whole bool) {
 	start := time.Now()
 	names := needsNodeNames(m)
 	s.mu.Lock()
 	b := s.backend(name)
-	b.loaded, b.mappings, b.nodeNames = true, m, names
+	b.loaded, b.partly, b.mappings, b.nodeNames = whole, !whole, m, names
 	all := append(slices.Clone(findings), s.rebuildLocked(name)...)
 	changed := problem != b.problem || !slices.Equal(all, b.findings)
 	b.problem, b.findings = problem, all
@@ -195,11 +208,13 @@ func (s *Store) rebuildLocked(name string) []mapping.Finding {
 	st := &snapshot{before: map[string]bool{}}
 	var sources []mapping.Source
 	for _, b := range s.backends {
+		st.before[b.name] = len(st.waiting) > 0
 		if !b.loaded {
 			st.waiting = append(st.waiting, b.name)
+		}
+		if !b.loaded && !b.partly {
 			continue
 		}
-		st.before[b.name] = len(st.waiting) > 0
 		sources = append(sources, mapping.Source{
 			Name: b.name, Mappings: b.mappings,
 			StrictUserID: b.name == mapping.BackendDynamicFile && s.opts.StrictUserID,
