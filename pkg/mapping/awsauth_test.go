@@ -179,6 +179,7 @@ func TestLastGood(t *testing.T) {
 		{"no name of ours", entry("A") + "- rolearn: []\n  username: D\n" + entry("C"), "A C"},
 		{"not YAML", "- rolearn: [", "A B C"},
 		{"not a list", "mapRoles: []", "A B C"},
+		{"another's place under its name", entry("A") + "- rolearn: []\n  username: B\n" + entry("C"), "A B C"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

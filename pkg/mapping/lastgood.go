@@ -161,11 +161,23 @@ func (s *section) entries(key string, last []Entry, strict bool) ([]Entry, map[i
 			stand(i, e, ok)
 		}
 	}
-	for i, it := range s.items {
-		if it.damaged && it.nameless() {
-			e, ok := spare.takeBetween(s.items, i)
-			stand(i, e, ok)
+	for first := 0; first < len(s.items); first++ {
+		if !s.items[first].damaged {
+			continue
 		}
+		end := first + 1
+		for end < len(s.items) && s.items[end].damaged {
+			end++
+		}
+		if place, ok := spare.between(s.items, first, end); ok {
+			for i := first; i < end; i++ {
+				if !stood[i] && s.items[i].id == "" {
+					e, ok := spare.takeAt(place+i-first, s.items[i].entry.Username)
+					stand(i, e, ok)
+				}
+			}
+		}
+		first = end
 	}
 	return s.good(stands), stood
 }
@@ -193,8 +205,10 @@ func (it item) nameless() bool { return it.id == "" && it.entry.Username == "" }
 
 // spareEntries are the last good entries that the new text does not have.
 type spareEntries struct {
-	byID   map[string]Entry
-	byUser map[string][]string // username to identities, in order
+	byID map[string]Entry
+	// byUser has the identity of the one entry of last with a username; empty if
+	// there were more.
+	byUser map[string]string
 	// order holds the identities of all of last; places where each is in it,
 	// or -1 if it is there twice.
 	order  []string
@@ -202,7 +216,7 @@ type spareEntries struct {
 }
 
 func newSpareEntries(key string, last []Entry, items []item, strict bool) *spareEntries {
-	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string][]string), places: make(map[string]int)}
+	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string]string), places: make(map[string]int)}
 	present := make(map[string]bool, len(items))
 	for _, it := range items {
 		if !it.damaged {
@@ -217,64 +231,66 @@ func newSpareEntries(key string, last []Entry, items []item, strict bool) *spare
 			s.places[id] = len(s.order)
 		}
 		s.order = append(s.order, id)
+		if _, twice := s.byUser[e.Username]; twice {
+			s.byUser[e.Username] = ""
+		} else {
+			s.byUser[e.Username] = id
+		}
 		if !ok || present[id] || len(fatalFaults(key, e, strict)) > 0 {
 			continue
 		}
 		s.byID[id] = e
-		s.byUser[e.Username] = append(s.byUser[e.Username], id)
 	}
 	return s
 }
 
-// take returns the entry that a damaged item once was, if there is one.
+// take returns the entry that a damaged item once was, if there is one: by its
+// ARN, or if that is what is damaged by its username, if it was one principal's
+// alone. With a name that many share, the others may have been taken out on
+// purpose.
 func (s *spareEntries) take(it item) (Entry, bool) {
-	if it.id != "" {
-		e, ok := s.byID[it.id]
-		delete(s.byID, it.id)
-		return e, ok
+	id := it.id
+	if id == "" {
+		id = s.byUser[it.entry.Username]
 	}
-	for _, id := range s.byUser[it.entry.Username] {
-		if e, ok := s.byID[id]; ok {
-			delete(s.byID, id)
-			return e, true
-		}
-	}
-	return Entry{}, false
+	e, ok := s.byID[id]
+	delete(s.byID, id)
+	return e, ok
 }
 
-// takeBetween returns the entry that a nameless item once was, if its place says
-// so: it stands with other damaged ones between two good ones, or the ends, and
-// in the last good table there were just as many between the same two.
-func (s *spareEntries) takeBetween(items []item, i int) (Entry, bool) {
-	first, end := i, i+1
-	for first > 0 && items[first-1].damaged {
-		first--
-	}
-	for end < len(items) && items[end].damaged {
-		end++
-	}
+// between returns where in last the damaged items from first to before end
+// begin, if their place says so: they stand between two good ones, or the ends,
+// and in last there were just as many between the same two.
+func (s *spareEntries) between(items []item, first, end int) (int, bool) {
 	before, after := -1, len(s.order)
 	if first > 0 {
 		place, known := s.places[items[first-1].id]
 		if !known || place < 0 {
-			return Entry{}, false
+			return 0, false
 		}
 		before = place
 	}
 	if end < len(items) {
 		place, known := s.places[items[end].id]
 		if !known || place < 0 {
-			return Entry{}, false
+			return 0, false
 		}
 		after = place
 	}
-	if after-before-1 != end-first {
+	return before + 1, after-before-1 == end-first
+}
+
+// takeAt returns the entry at a place in last, if it is not there any more and
+// the item in its place, which has a username or none, does not say that it is
+// another one.
+func (s *spareEntries) takeAt(place int, username string) (Entry, bool) {
+	id := s.order[place]
+	e, ok := s.byID[id]
+	if !ok || username != "" && e.Username != username {
 		return Entry{}, false
 	}
-	id := s.order[before+1+i-first]
-	e, ok := s.byID[id]
 	delete(s.byID, id)
-	return e, ok
+	return e, true
 }
 
 // fatalFaults returns what makes an entry useless.

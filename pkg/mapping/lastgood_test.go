@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -188,4 +189,42 @@ func TestSessionKeepsLastGood(t *testing.T) {
 	diffMappings(t, a.Mappings(), Mappings{Roles: []Entry{good, bad}})
 	wantFinding(t, findings, Error, "mapRoles[1].arn (line 5): not used: it names one session of a role")
 	wantFinding(t, findings, Error, "the last good one stays in force")
+}
+
+// A username that several principals share names none of them: one whose ARN is
+// damaged is found by its place, and one that was taken out stays out.
+func TestSharedUsernameStandsForNobody(t *testing.T) {
+	t.Parallel()
+	entry := func(name string) string {
+		return "- rolearn: \"arn:aws:iam::111122223333:role/" + name + "\"\n  username: admin\n"
+	}
+	last, _ := Parse(map[string]string{MapRoles: entry("Alice") + entry("Bob")})
+	for _, tt := range []struct{ name, now, want string }{
+		{"a new one beside who stays", entry("Bob") + entry("Carol "), "Bob"},
+		{"one in her place", entry("Alice ") + entry("Bob"), "Alice Bob"},
+		{"in a new order", entry("Bob") + entry("Alice "), "Bob"},
+	} {
+		a, findings := ParseWithLastGood(map[string]string{MapRoles: tt.now}, last)
+		var got []string
+		for _, e := range a.Mappings().Roles {
+			got = append(got, strings.TrimPrefix(e.ARN, "arn:aws:iam::111122223333:role/"))
+		}
+		if strings.Join(got, " ") != tt.want || len(findings) != 1 {
+			t.Errorf("%s: in force: %q, want %s; findings %v", tt.name, got, tt.want, findings)
+		}
+	}
+}
+
+// What a table of nothing but damage costs grows with it, and not with its
+// square.
+func BenchmarkDamaged(b *testing.B) {
+	for _, n := range []int{1_000, 10_000} {
+		last, _ := Parse(map[string]string{MapRoles: strings.Repeat("- rolearn: []\n", n)})
+		data := map[string]string{MapRoles: strings.Repeat("- {}\n", n)}
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				ParseWithLastGood(data, last)
+			}
+		})
+	}
 }

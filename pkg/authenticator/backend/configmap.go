@@ -37,9 +37,9 @@ type ConfigMapOptions struct {
 	// SnapshotDir keeps the last good table over a restart, for the cluster of
 	// this ID; empty keeps none.
 	SnapshotDir, ClusterID string
-	Log         *slog.Logger
-	Metrics     *metrics.Metrics
-	Events      *Events
+	Log                    *slog.Logger
+	Metrics                *metrics.Metrics
+	Events                 *Events
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time
 }
