@@ -229,3 +229,21 @@ func TestSilentEC2KeepsFewWaiting(t *testing.T) {
 		}
 	}
 }
+
+func TestCallsAreRationed(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_000_000, 0)
+	r := New(Options{QPS: 2, Burst: 3, Now: func() time.Time { return now }})
+	defer r.Close()
+	for i, want := range []time.Duration{0, 0, 0, 500 * time.Millisecond, time.Second} {
+		if got := r.delay(); got != want {
+			t.Errorf("call %d waits %s, want %s", i, got, want)
+		}
+	}
+	now = now.Add(time.Hour) // what is not used does not pile up
+	for i, want := range []time.Duration{0, 0, 0, 500 * time.Millisecond} {
+		if got := r.delay(); got != want {
+			t.Errorf("after a pause, call %d waits %s, want %s", i, got, want)
+		}
+	}
+}
