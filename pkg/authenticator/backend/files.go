@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -131,6 +132,9 @@ func listed(m mapping.Mappings) mapping.Listed {
 }
 
 func parseMounted(path string, data []byte) (mapping.Mappings, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return mapping.Mappings{}, errors.New("empty: somebody has begun to write it, or failed")
+	}
 	f, err := config.Parse(path, data)
 	if err != nil {
 		return mapping.Mappings{}, err

@@ -47,6 +47,14 @@ func TestMountedFileIsFollowed(t *testing.T) {
 	if got := b.username(role("A")); got != "second" || !strings.Contains(b.store.Status()[0].Problem, "junk") {
 		t.Errorf("got %s, %+v", got, b.store.Status())
 	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tick <- time.Time{}
+	tick <- time.Time{}
+	if got := b.username(role("A")); got != "second" || !strings.Contains(b.store.Status()[0].Problem, "empty") {
+		t.Errorf("got %s, %+v", got, b.store.Status())
+	}
 	// What aws-iam-authenticator starts with is not refused as a whole: an entry
 	// that is wrong keeps what it said.
 	write("\"{{Nonsense}}\"\n  - rolearn: "+role("B")+"\n    username: b", role("A"))
