@@ -35,8 +35,9 @@ func (i *Installer) SnapshotAWSAuth(ctx context.Context) (*AWSAuthSnapshot, erro
 // RestoreAWSAuth takes a change of aws-auth back that ApplyAWSAuth has just made,
 // given how it was before and after. If nobody has written to it since, it is
 // put back letter by letter, note included; a section that it did not have then
-// holds an empty list, so that nobody stays mapped by it. Otherwise capiam's entries are
-// brought back to what they were, and what others wrote stays.
+// holds an empty list, so that nobody stays mapped by it, and so do all if there
+// was no aws-auth: a server takes a deleted one for a mistake. Otherwise capiam's
+// entries are brought back to what they were, and what others wrote stays.
 func (i *Installer) RestoreAWSAuth(ctx context.Context, before, after *AWSAuthSnapshot) error {
 	s := before
 	maps := i.kube.CoreV1().ConfigMaps(render.Namespace)
@@ -56,15 +57,15 @@ func (i *Installer) RestoreAWSAuth(ctx context.Context, before, after *AWSAuthSn
 		return nil
 	case err != nil:
 		return fail(err)
-	case s.configMap == nil:
-		if err := maps.Delete(ctx, render.AWSAuthName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fail(err)
-		}
-		return nil
 	}
-	// A section that was not there before must be seen to be meant.
-	live.Data = mapping.Replace(live.Data, s.configMap.Data)
-	if note, ok := s.configMap.Annotations[applied.Annotation]; ok {
+	// A section that was not there before must be seen to be meant, and so must
+	// all of them if the object was not.
+	was := s.configMap
+	if was == nil {
+		was = &corev1.ConfigMap{}
+	}
+	live.Data = mapping.Replace(live.Data, was.Data)
+	if note, ok := was.Annotations[applied.Annotation]; ok {
 		live.Annotations = withAnnotation(live.Annotations, applied.Annotation, note)
 	} else {
 		delete(live.Annotations, applied.Annotation)

@@ -50,7 +50,11 @@ func ParseWithLastGood(data map[string]string, last *AWSAuth) (*AWSAuth, []Findi
 	for _, key := range sectionNames {
 		a.sections[key], found[key] = parseSection(key, data[key])
 	}
-	findings := a.checkKeys(otherKeys(data), found)
+	lists := func(section, key string) bool {
+		s, _ := parseSection(section, data[key])
+		return s.broken != nil || len(s.items) > 0
+	}
+	findings := a.checkKeys(otherKeys(data), lists, found)
 	return a, append(findings, a.fill(last, found)...)
 }
 
@@ -78,6 +82,12 @@ func (a *AWSAuth) Broken() []string {
 		}
 	}
 	return keys
+}
+
+// Unreadable returns the broken keys that surely were to map somebody: all but
+// those that are missing, and broken because another looks somewhat like them.
+func (a *AWSAuth) Unreadable() []string {
+	return slices.DeleteFunc(a.Broken(), func(key string) bool { return a.sections[key].guessed })
 }
 
 // Data returns a copy of the text that was read, by key.

@@ -121,7 +121,9 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 			e.SSO, err = p.sso(f)
 		default:
 			p.report(Warning, f.value.Line, "", "unknown field %q, not read", clip(f.name))
-			p.mayLose(f)
+			if MisspeltGroups(f.name) {
+				p.mayLose(f)
+			}
 		}
 		if err != nil {
 			return e, err

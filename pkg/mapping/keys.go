@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// checkKeys reports keys that nobody reads. If one looks like the misspelling of
-// a section that is missing, it breaks that section, and is reported with it.
-func (a *AWSAuth) checkKeys(others []string, found map[string][]Finding) []Finding {
+// checkKeys reports keys that nobody reads. If one lists something and looks like
+// the misspelling of a section that is missing, it breaks that section, and is
+// reported with it.
+func (a *AWSAuth) checkKeys(others []string, lists func(section, key string) bool, found map[string][]Finding) []Finding {
 	var findings []Finding
 	for _, key := range others {
 		f := Finding{Severity: Warning, Key: key, Index: -1, Message: "unknown key, not read"}
@@ -22,14 +23,20 @@ func (a *AWSAuth) checkKeys(others []string, found map[string][]Finding) []Findi
 			f.Severity = Error
 			f.Message = "not read: the key is spelled " + name
 		}
-		if !missing {
+		if !missing || !lists(name, key) {
 			findings = append(findings, f)
 			continue
 		}
-		s.broken = &syntaxError{message: fmt.Sprintf("its key is spelled %q", clip(key))}
+		s.broken, s.guessed = &syntaxError{message: fmt.Sprintf("its key is spelled %q", clip(key))}, !sure
 		found[name] = append(found[name], f)
 	}
 	return findings
+}
+
+// MisspeltGroups tells whether a field's name looks like a misspelling of
+// "groups".
+func MisspeltGroups(name string) bool {
+	return len(name) < 10 && distance(strings.ToLower(name), fieldGroups) <= 2
 }
 
 // misspelt returns the section whose name a key looks like, or none, and whether

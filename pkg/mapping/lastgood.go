@@ -4,13 +4,40 @@ import "slices"
 
 // section is what one key holds.
 type section struct {
-	// broken says why the text could not be read; it is nil if it could.
-	broken *syntaxError
+	// broken says why the text could not be read; it is nil if it could. Guessed
+	// says that it may just be missing.
+	broken  *syntaxError
+	guessed bool
 	// listed says that a list stands there, if only an empty one.
 	listed bool
 	items  []item
-	// inForce counts the items that are honoured, or stood in for.
-	inForce int
+	// held is what is in force item by item, which the next text is compared
+	// with; of a section that is broken or kept, it is the last one's that was
+	// not.
+	held []heldItem
+	// spoilt says that more items are damaged than were damaged before, and not
+	// stood in for.
+	spoilt bool
+}
+
+// heldItem is what is in force in an item's place.
+type heldItem struct {
+	// inForce says that the item is honoured, or stood in for, by the entry.
+	inForce bool
+	entry   Entry
+	// username is the item's own.
+	username string
+}
+
+// inForce counts the items that are honoured, or stood in for.
+func (s *section) inForce() int {
+	n := 0
+	for _, h := range s.held {
+		if h.inForce {
+			n++
+		}
+	}
+	return n
 }
 
 // item is one entry, or one account, as it stands in the text.
@@ -33,19 +60,23 @@ type item struct {
 // fill puts in force what the sections hold, with what last had for what is
 // broken or damaged, and completes the findings.
 func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
-	var had Mappings
-	if last != nil {
-		had = last.mappings
+	if last == nil {
+		last = &AWSAuth{}
 	}
+	had := last.mappings
 	var findings []Finding
 	for _, key := range sectionNames {
 		s, more := a.sections[key], found[key]
+		var was []heldItem
+		if before := last.sections[key]; before != nil {
+			was = before.held
+		}
 		var stood map[int]bool
 		if key == MapAccounts {
-			a.mappings.Accounts, stood = s.accounts(had.Accounts)
+			a.mappings.Accounts, stood = s.accounts(had.Accounts, was)
 		} else {
 			more = append(more, s.loseGroups(had.section(key), a.strict)...)
-			*a.mappings.sectionPtr(key), stood = s.entries(key, had.section(key), a.strict)
+			*a.mappings.sectionPtr(key), stood = s.entries(had.section(key), was, a.strict)
 		}
 		for _, f := range more {
 			if f.Severity == Error && stood[f.Index] {
@@ -66,7 +97,7 @@ func (a *AWSAuth) Emptied() []string {
 	var keys []string
 	for _, key := range sectionNames {
 		s := a.sections[key]
-		if s.broken == nil && s.inForce == 0 && (!s.listed || len(s.items) > 0) {
+		if s.broken == nil && s.inForce() == 0 && (!s.listed || s.spoilt) {
 			keys = append(keys, key)
 		}
 	}
@@ -75,6 +106,7 @@ func (a *AWSAuth) Emptied() []string {
 
 // Keep puts in force in a section what is in force there in last.
 func (a *AWSAuth) Keep(key string, last *AWSAuth) {
+	a.sections[key].held = last.sections[key].held
 	if key == MapAccounts {
 		a.mappings.Accounts = last.mappings.Accounts
 		return
@@ -82,13 +114,8 @@ func (a *AWSAuth) Keep(key string, last *AWSAuth) {
 	*a.mappings.sectionPtr(key) = last.mappings.section(key)
 }
 
-// Len returns how many entries, or accounts, a section has.
-func (m Mappings) Len(key string) int {
-	if key == MapAccounts {
-		return len(m.Accounts)
-	}
-	return len(m.section(key))
-}
+// InForce returns how many entries, or accounts, are in force in a section.
+func (a *AWSAuth) InForce(key string) int { return a.sections[key].inForce() }
 
 // loseGroups marks the items as damaged that had groups in last and have lost
 // them, and reports each.
@@ -122,10 +149,12 @@ func entryID(e Entry, strict bool) (string, bool) {
 	return identity(e, "")
 }
 
-// accounts returns the accounts that are honoured: those of last, if the whole
-// key is broken. The places are as entries returns them.
-func (s *section) accounts(last []string) ([]string, map[int]bool) {
+// accounts returns the accounts that are honoured: those of last, of which was
+// is what was held, if the whole key is broken. The places are as entries
+// returns them.
+func (s *section) accounts(last []string, was []heldItem) ([]string, map[int]bool) {
 	if s.broken != nil {
+		s.held = was
 		return last, map[int]bool{-1: len(last) > 0}
 	}
 	var accounts []string
@@ -133,21 +162,41 @@ func (s *section) accounts(last []string) ([]string, map[int]bool) {
 		if !it.damaged {
 			accounts = append(accounts, it.account)
 		}
+		s.held = append(s.held, heldItem{inForce: !it.damaged})
 	}
-	s.inForce = len(accounts)
+	s.compare(was)
 	return accounts, nil
 }
 
+// compare looks whether more is damaged than was before.
+func (s *section) compare(was []heldItem) {
+	n := 0
+	for _, it := range s.items {
+		if it.damaged {
+			n++
+		}
+	}
+	for _, h := range was {
+		if !h.inForce {
+			n--
+		}
+	}
+	s.spoilt = n > 0
+}
+
 // entries returns the entries that are honoured, with those of last standing in
-// for what is damaged, and the places where one does (-1 for the whole key).
-func (s *section) entries(key string, last []Entry, strict bool) ([]Entry, map[int]bool) {
+// for what is damaged, and the places where one does (-1 for the whole key). Was
+// is what was held in last.
+func (s *section) entries(last []Entry, was []heldItem, strict bool) ([]Entry, map[int]bool) {
 	if s.broken != nil {
+		s.held = was
 		return last, map[int]bool{-1: len(last) > 0}
 	}
-	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(last) == 0 {
+	s.compare(was)
+	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(was) == 0 {
 		return s.good(nil), nil
 	}
-	spare := newSpareEntries(key, last, s.items, strict)
+	spare := newSpareEntries(was, s.items, strict)
 	stands := make(map[int]Entry)
 	stood := make(map[int]bool)
 	stand := func(i int, e Entry, ok bool) {
@@ -185,14 +234,13 @@ func (s *section) entries(key string, last []Entry, strict bool) ([]Entry, map[i
 // good returns the entries in their order, with others for those at some places.
 func (s *section) good(stands map[int]Entry) []Entry {
 	entries := make([]Entry, 0, len(s.items))
+	s.held = make([]heldItem, 0, len(s.items))
 	for i, it := range s.items {
 		e, ok := stands[i]
 		if !ok {
 			e, ok = it.entry, !it.damaged
 		}
-		if ok {
-			s.inForce++
-		}
+		s.held = append(s.held, heldItem{inForce: ok, entry: e, username: it.entry.Username})
 		if ok || it.leave {
 			entries = append(entries, e)
 		}
@@ -206,16 +254,16 @@ func (it item) nameless() bool { return it.id == "" && it.entry.Username == "" }
 // spareEntries are the last good entries that the new text does not have.
 type spareEntries struct {
 	byID map[string]Entry
-	// byUser has the identity of the one entry of last with a username; empty if
-	// there were more.
+	// byUser has the identity of the one item of last with a username; empty if
+	// there were more, or that was damaged too.
 	byUser map[string]string
-	// order holds the identities of all of last; places where each is in it,
-	// or -1 if it is there twice.
+	// order holds the identities of all of last, empty for what was damaged;
+	// places where each is in it, or -1 if it is there twice.
 	order  []string
 	places map[string]int
 }
 
-func newSpareEntries(key string, last []Entry, items []item, strict bool) *spareEntries {
+func newSpareEntries(was []heldItem, items []item, strict bool) *spareEntries {
 	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string]string), places: make(map[string]int)}
 	present := make(map[string]bool, len(items))
 	for _, it := range items {
@@ -223,23 +271,25 @@ func newSpareEntries(key string, last []Entry, items []item, strict bool) *spare
 			present[it.id] = true
 		}
 	}
-	for _, e := range last {
-		id, ok := entryID(e, strict)
+	for _, h := range was {
+		id := ""
+		if h.inForce {
+			id, _ = entryID(h.entry, strict)
+			if !present[id] && id != "" {
+				s.byID[id] = h.entry
+			}
+			h.username = h.entry.Username
+		}
 		if _, twice := s.places[id]; twice {
 			s.places[id] = -1
 		} else {
 			s.places[id] = len(s.order)
 		}
 		s.order = append(s.order, id)
-		if _, twice := s.byUser[e.Username]; twice {
-			s.byUser[e.Username] = ""
-		} else {
-			s.byUser[e.Username] = id
+		if _, twice := s.byUser[h.username]; twice {
+			id = ""
 		}
-		if !ok || present[id] || len(fatalFaults(key, e, strict)) > 0 {
-			continue
-		}
-		s.byID[id] = e
+		s.byUser[h.username] = id
 	}
 	return s
 }

@@ -24,7 +24,8 @@ func TestEmptied(t *testing.T) {
 		{"quotes", map[string]string{MapRoles: "''", MapUsers: "[]", MapAccounts: "[]"}, MapRoles},
 		{"all damaged", map[string]string{MapRoles: "- hello\n", MapUsers: "[]", MapAccounts: "- 5"}, "mapRoles mapAccounts"},
 		{"not YAML", map[string]string{MapRoles: "- [", MapUsers: "[]", MapAccounts: "[]"}, ""},
-		{"misspelt", map[string]string{"maproles": goodText, "mapUser": "", "mapAcounts": "[]"}, ""},
+		{"misspelt", map[string]string{"maproles": goodText, "mapUser": goodText, "mapAcounts": "- 5"}, ""},
+		{"misspelt, and never meant anything", map[string]string{"maproles": "", "mapUser": "# none", "mapAcounts": "[]"}, "mapRoles mapUsers mapAccounts"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,7 +75,8 @@ func TestLostGroups(t *testing.T) {
 		says         string
 	}{
 		{"misspelt", "  group: [a, b]\n", bad, `the field "group" is unknown: write groups: [] if none are meant; the last good one stays in force`},
-		{"another field", "  note: x\n", bad, `the field "note" is unknown`},
+		{"misspelt otherwise", "  Gruops: [a, b]\n", bad, `the field "Gruops" is unknown`},
+		{"another field", "  note: x\n", none, ""},
 		{"nothing after it", "  groups:\n", bad, `"groups" has nothing after it`},
 		{"nothing after it, and another field", "  note: x\n  groups: ~\n", bad, `"groups" has nothing after it`},
 		{"misspelt, and a new name", "  group: [c]\n  userName: x\n", bad, "userName is there twice"},
@@ -189,6 +191,41 @@ func TestSessionKeepsLastGood(t *testing.T) {
 	diffMappings(t, a.Mappings(), Mappings{Roles: []Entry{good, bad}})
 	wantFinding(t, findings, Error, "mapRoles[1].arn (line 5): not used: it names one session of a role")
 	wantFinding(t, findings, Error, "the last good one stays in force")
+}
+
+// What was damaged before, and not stood in for, is nobody that is taken out now.
+func TestOldDamageStandsForNobody(t *testing.T) {
+	t.Parallel()
+	entry := func(name, username string) string {
+		return "- rolearn: \"arn:aws:iam::111122223333:role/" + name + "\"\n  username: " + username + "\n"
+	}
+	for _, tt := range []struct{ name, before, now, want, emptied string }{
+		{"by its username", entry("Alice", "admin") + entry("Bob ", "admin"), entry("Bob ", "admin"), "", ""},
+		{"by its place", entry("A", "a") + entry("B", "b") + "- {}\n", entry("A", "a") + "- {}\n", "A", ""},
+		{"by its place, at the beginning", "- {}\n" + entry("A", "a") + entry("B", "b"), "- {}\n" + entry("B", "b"), "B", ""},
+		{"another is damaged too", entry("A", "a") + entry("B", "b") + "- {}\n", entry("A", "a") + "- {}\n- {}\n", "A B", ""},
+		{"all that is left is new damage", entry("A", "a") + entry("Bob ", "b"), "- {}\n- 5\n- 6\n", "", MapRoles},
+		{"what stood in goes on", entry("A", "a") + entry("B", "b"), "- {}\n" + entry("B", "b"), "A B", ""},
+	} {
+		last, _ := Parse(map[string]string{MapRoles: tt.before, MapUsers: "[]", MapAccounts: "[]"})
+		for range 2 {
+			a, _ := ParseWithLastGood(map[string]string{MapRoles: tt.now, MapUsers: "[]", MapAccounts: "[]"}, last)
+			var got []string
+			for _, e := range a.Mappings().Roles {
+				got = append(got, strings.TrimPrefix(e.ARN, "arn:aws:iam::111122223333:role/"))
+			}
+			if strings.Join(got, " ") != tt.want || strings.Join(a.Emptied(), " ") != tt.emptied {
+				t.Errorf("%s: in force: %q, want %s; emptied %v", tt.name, got, tt.want, a.Emptied())
+			}
+			if tt.emptied != "" {
+				a.Keep(tt.emptied, last)
+				if n := a.InForce(tt.emptied); n != 1 {
+					t.Errorf("%s: %d are kept", tt.name, n)
+				}
+			}
+			last = a
+		}
+	}
 }
 
 // A username that several principals share names none of them: one whose ARN is

@@ -48,7 +48,7 @@ func (l Listed) WithLastGood(last *AWSAuth) (*AWSAuth, []Finding) {
 			s.items = append(s.items, it)
 		}
 	}
-	findings := a.checkKeys(slices.Sorted(slices.Values(l.Others)), found)
+	findings := a.checkKeys(slices.Sorted(slices.Values(l.Others)), func(string, string) bool { return true }, found)
 	return a, append(findings, a.fill(last, found)...)
 }
 

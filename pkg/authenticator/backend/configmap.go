@@ -197,7 +197,7 @@ func (c *ConfigMap) put(data map[string]string, problem string, what func(sectio
 	if kept := c.grace.keep(next, c.last, what); kept != "" {
 		problem = kept
 	}
-	c.unknown = slices.DeleteFunc(next.Broken(), func(key string) bool {
+	c.unknown = slices.DeleteFunc(next.Unreadable(), func(key string) bool {
 		return c.last != nil && !slices.Contains(c.unknown, key)
 	})
 	c.last, c.loaded = next, true
@@ -238,8 +238,11 @@ func (c *ConfigMap) save(data map[string]string) {
 	if c.opts.SnapshotDir == "" || len(data) == 0 && c.saved.Data == nil {
 		return // there was nothing, and is nothing
 	}
-	now := c.opts.Now()
-	c.saved = savedTable{ClusterID: c.opts.ClusterID, Data: data, SavedAt: now, SeenAt: now, Missing: maps.Clone(c.grace.since)}
+	saved, seen := c.opts.Now(), c.opts.Now()
+	if c.stale { // as it was at the start, but for what the grace time has ended
+		saved, seen = c.saved.SavedAt, c.saved.SeenAt
+	}
+	c.saved = savedTable{ClusterID: c.opts.ClusterID, Data: data, SavedAt: saved, SeenAt: seen, Missing: maps.Clone(c.grace.since)}
 	c.storeSaved()
 }
 

@@ -43,8 +43,9 @@ type dynamicFile struct {
 	last  *mapping.AWSAuth
 	// read is what the file said last.
 	read mapping.Listed
-	// began says that the file has been read once.
-	began bool
+	// began says that the file has been read once, failed that its newest state
+	// is of no use.
+	began, failed bool
 }
 
 // FollowDynamic keeps the DynamicFile backend at what a JSON file says, until ctx
@@ -60,7 +61,7 @@ func FollowDynamic(ctx context.Context, opts DynamicOptions) {
 	for {
 		if data, changed, err := file.look(); changed {
 			d.take(data, err)
-		} else if d.grace.keeping() && d.grace.left() <= 0 {
+		} else if !d.failed && d.grace.keeping() && d.grace.left() <= 0 {
 			d.put()
 		}
 		select {
@@ -73,6 +74,7 @@ func FollowDynamic(ctx context.Context, opts DynamicOptions) {
 
 // take puts what was found in force, as far as it is good.
 func (d *dynamicFile) take(data []byte, err error) {
+	d.failed = false
 	if errors.Is(err, fs.ErrNotExist) {
 		d.opts.Log.Warn("dynamic file is not there, it maps nobody", "path", d.opts.Path)
 		d.read = mapping.Listed{StrictUserID: d.opts.StrictUserID, Sections: sections}
@@ -85,6 +87,7 @@ func (d *dynamicFile) take(data []byte, err error) {
 		read, updated, err = parseDynamic(data, d.opts.StrictUserID)
 	}
 	if err != nil {
+		d.failed = true
 		d.opts.Metrics.DynamicFileFailed()
 		d.opts.Store.Fail(mapping.BackendDynamicFile, fmt.Sprintf("%s: %v", d.opts.Path, err))
 		return
@@ -130,11 +133,9 @@ func (e *dynamicEntry) UnmarshalJSON(data []byte) error {
 	if e.Groups != nil { // a list, if only an empty one
 		return nil
 	}
-	others := otherFields(data, "rolearn", "userarn", "userid", "username", "sso")
-	if len(others) > 0 {
-		e.lostBy = others[0]
-		if slices.ContainsFunc(others, func(name string) bool { return strings.EqualFold(name, "groups") }) {
-			e.lostBy = "groups"
+	for _, name := range otherFields(data, "rolearn", "userarn", "userid", "username", "sso") {
+		if mapping.MisspeltGroups(name) && (e.lostBy == "" || strings.EqualFold(name, "groups")) {
+			e.lostBy = name
 		}
 	}
 	return nil

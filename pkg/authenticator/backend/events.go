@@ -26,6 +26,8 @@ const (
 	maxMessage = 1024
 	// eventPause is the least time between two events.
 	eventPause = 5 * time.Second
+	// maxEventName leaves room for what makes an event's name its own.
+	maxEventName = 200
 	// maxEvents is how many objects may wait for their event. If there is
 	// something wrong with more, those that are told show what it is.
 	maxEvents = 64
@@ -212,11 +214,15 @@ func (e *Events) event(object *unstructured.Unstructured, kind, reason, message 
 	if namespace == "" {
 		namespace = metav1.NamespaceDefault
 	}
+	name := object.GetName()
+	if len(name) > maxEventName {
+		name = strings.TrimRight(name[:maxEventName], ".-")
+	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1",
 		"kind":       "Event",
 		"metadata": map[string]any{
-			"name":      object.GetName() + "." + strconv.FormatInt(now.UnixNano(), 16),
+			"name":      name + "." + strconv.FormatInt(now.UnixNano(), 16),
 			"namespace": namespace,
 		},
 		"involvedObject": map[string]any{

@@ -50,6 +50,13 @@ func (f *watchedFile) look() (data []byte, changed bool, err error) {
 	first := !f.looked
 	f.looked = true
 	info, err := os.Stat(f.path)
+	if err == nil && f.isLast(info) {
+		f.missing = 0
+		return nil, false, nil
+	}
+	if err == nil {
+		data, err = f.read(f.path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		f.missing++
 		f.last, f.failure = nil, ""
@@ -59,12 +66,6 @@ func (f *watchedFile) look() (data []byte, changed bool, err error) {
 		return nil, f.missing == 2, fs.ErrNotExist
 	}
 	f.missing = 0
-	if err == nil && f.isLast(info) {
-		return nil, false, nil
-	}
-	if err == nil {
-		data, err = f.read(f.path)
-	}
 	if err != nil {
 		// What mends it may change neither the file's time nor its size.
 		changed = err.Error() != f.failure

@@ -36,7 +36,7 @@ func (g *grace) keep(next, last *mapping.AWSAuth, what func(section string) stri
 	maps.DeleteFunc(g.since, func(section string, _ time.Time) bool { return !slices.Contains(emptied, section) })
 	var said []string
 	for _, section := range emptied {
-		if last == nil || last.Mappings().Len(section) == 0 {
+		if last == nil || last.InForce(section) == 0 {
 			delete(g.since, section)
 			continue
 		}

@@ -117,7 +117,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		"hostname":                    {"hostname", d.filled(&s.Hostname)},
 		"address":                     {"address", d.filled(&s.Address)},
 		"statedir":                    {"stateDir", d.filled(&s.StateDir)},
-		"generatekubeconfig":          {"generateKubeconfig", d.filled(&s.GenerateKubeconfig)},
+		"generatekubeconfig":          {"generateKubeconfig", d.text(&s.GenerateKubeconfig)},
 		"kubeconfigpregenerated":      {"kubeconfigPregenerated", d.boolean(&s.KubeconfigPregenerated)},
 		"kubeconfig":                  {"kubeconfig", d.text(&s.Kubeconfig)},
 		"master":                      {"master", d.text(&s.Master)},

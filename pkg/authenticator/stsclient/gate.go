@@ -10,9 +10,11 @@ const (
 	// those to all hosts together from which nothing has come within
 	// silentAfter. The webhook judges 1,024 logins at once: however many tokens
 	// name an endpoint that does not answer, the others have the better part of
-	// those places.
+	// those places. A few calls to a host may always begin, so that one which
+	// nobody has called for a while can show that it answers.
 	maxToHost   = 512
 	maxToSilent = 384
+	always      = 4
 	silentAfter = time.Minute
 )
 
@@ -35,7 +37,7 @@ func (g *gate) enter(host string, now time.Time) (end func(now time.Time, answer
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	silent := now.Sub(g.answered[host]) > silentAfter
-	if g.underWay[host] >= maxToHost || silent && g.toSilent >= maxToSilent {
+	if g.underWay[host] >= maxToHost || silent && g.toSilent >= maxToSilent && g.underWay[host] >= always {
 		return nil, false
 	}
 	g.underWay[host]++

@@ -29,7 +29,7 @@ func TestGate(t *testing.T) {
 	}
 	// Hosts that say nothing share places, and leave the good one its own.
 	dead := append(enter("dead", maxToHost), enter("dead too", maxToHost)...)
-	if len(dead) != maxToSilent {
+	if len(dead) != maxToSilent+always {
 		t.Errorf("%d calls to silent hosts", len(dead))
 	}
 	good := enter("good", 2*maxToHost)
@@ -46,8 +46,13 @@ func TestGate(t *testing.T) {
 		t.Errorf("%d places are free again", n)
 	}
 	now = now.Add(silentAfter + 1)
-	if n := len(enter("good", 1)); n != 0 {
-		t.Error("one that was good an hour ago has places of its own")
+	again := enter("good", maxToHost)
+	if len(again) != always {
+		t.Errorf("%d calls to one that was good a minute ago", len(again))
+	}
+	again[0](now, true) // it still is
+	if n := len(enter("good", maxToHost)); n != maxToHost-always+1 {
+		t.Errorf("%d more calls when it has answered", n)
 	}
 }
 
