@@ -349,7 +349,7 @@ func (s *Server) addBackends() error {
 			s.store.Set(name, loaded, nil, "")
 			if set.ConfigFile != "" {
 				s.runs = append(s.runs, func(ctx context.Context) {
-					backend.FollowMounted(ctx, set.ConfigFile, loaded, s.store, nil)
+					backend.FollowMounted(ctx, set.ConfigFile, set.ConfigInfo, loaded, s.store, nil)
 				})
 			}
 		case mapping.BackendDynamicFile:

@@ -11,29 +11,38 @@ type section struct {
 	// listed says that a list stands there, if only an empty one.
 	listed bool
 	items  []item
-	// held is what is in force item by item, which the next text is compared
-	// with; of a section that is broken or kept, it is the last one's that was
-	// not.
-	held []heldItem
+	// stands are the last good entries that stand in for damaged items, by place.
+	stands map[int]Entry
+	// kept is the section that is in force in this one's place, if it is broken
+	// or its time for being put right is not over.
+	kept *section
 	// spoilt says that more items are damaged than were damaged before, and not
 	// stood in for.
 	spoilt bool
 }
 
-// heldItem is what is in force in an item's place.
-type heldItem struct {
-	// inForce says that the item is honoured, or stood in for, by the entry.
-	inForce bool
-	entry   Entry
-	// username is the item's own.
-	username string
+// state returns the section whose items are in force.
+func (s *section) state() *section {
+	if s.kept != nil {
+		return s.kept
+	}
+	return s
+}
+
+// holds returns the entry that is in force in the place of an item, if there is
+// one. For an account the entry is empty.
+func (s *section) holds(i int) (Entry, bool) {
+	if e, ok := s.stands[i]; ok {
+		return e, true
+	}
+	return s.items[i].entry, !s.items[i].damaged
 }
 
 // inForce counts the items that are honoured, or stood in for.
 func (s *section) inForce() int {
 	n := 0
-	for _, h := range s.held {
-		if h.inForce {
+	for i, it := range s.state().items {
+		if _, stood := s.state().stands[i]; stood || !it.damaged {
 			n++
 		}
 	}
@@ -67,9 +76,9 @@ func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
 	var findings []Finding
 	for _, key := range sectionNames {
 		s, more := a.sections[key], found[key]
-		var was []heldItem
+		was := &section{}
 		if before := last.sections[key]; before != nil {
-			was = before.held
+			was = before.state()
 		}
 		var stood map[int]bool
 		if key == MapAccounts {
@@ -106,7 +115,7 @@ func (a *AWSAuth) Emptied() []string {
 
 // Keep puts in force in a section what is in force there in last.
 func (a *AWSAuth) Keep(key string, last *AWSAuth) {
-	a.sections[key].held = last.sections[key].held
+	a.sections[key].kept = last.sections[key].state()
 	if key == MapAccounts {
 		a.mappings.Accounts = last.mappings.Accounts
 		return
@@ -152,9 +161,9 @@ func entryID(e Entry, strict bool) (string, bool) {
 // accounts returns the accounts that are honoured: those of last, of which was
 // is what was held, if the whole key is broken. The places are as entries
 // returns them.
-func (s *section) accounts(last []string, was []heldItem) ([]string, map[int]bool) {
+func (s *section) accounts(last []string, was *section) ([]string, map[int]bool) {
 	if s.broken != nil {
-		s.held = was
+		s.kept = was
 		return last, map[int]bool{-1: len(last) > 0}
 	}
 	var accounts []string
@@ -162,46 +171,40 @@ func (s *section) accounts(last []string, was []heldItem) ([]string, map[int]boo
 		if !it.damaged {
 			accounts = append(accounts, it.account)
 		}
-		s.held = append(s.held, heldItem{inForce: !it.damaged})
 	}
 	s.compare(was)
 	return accounts, nil
 }
 
 // compare looks whether more is damaged than was before.
-func (s *section) compare(was []heldItem) {
+func (s *section) compare(was *section) {
 	n := 0
 	for _, it := range s.items {
 		if it.damaged {
 			n++
 		}
 	}
-	for _, h := range was {
-		if !h.inForce {
-			n--
-		}
-	}
-	s.spoilt = n > 0
+	s.spoilt = n > len(was.items)-was.inForce()
 }
 
 // entries returns the entries that are honoured, with those of last standing in
 // for what is damaged, and the places where one does (-1 for the whole key). Was
 // is what was held in last.
-func (s *section) entries(last []Entry, was []heldItem, strict bool) ([]Entry, map[int]bool) {
+func (s *section) entries(last []Entry, was *section, strict bool) ([]Entry, map[int]bool) {
 	if s.broken != nil {
-		s.held = was
+		s.kept = was
 		return last, map[int]bool{-1: len(last) > 0}
 	}
 	s.compare(was)
-	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(was) == 0 {
-		return s.good(nil), nil
+	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(was.items) == 0 {
+		return s.good(), nil
 	}
 	spare := newSpareEntries(was, s.items, strict)
-	stands := make(map[int]Entry)
+	s.stands = make(map[int]Entry)
 	stood := make(map[int]bool)
 	stand := func(i int, e Entry, ok bool) {
 		if ok {
-			stands[i], stood[i] = e, true
+			s.stands[i], stood[i] = e, true
 		}
 	}
 	for i, it := range s.items {
@@ -228,20 +231,14 @@ func (s *section) entries(last []Entry, was []heldItem, strict bool) ([]Entry, m
 		}
 		first = end
 	}
-	return s.good(stands), stood
+	return s.good(), stood
 }
 
-// good returns the entries in their order, with others for those at some places.
-func (s *section) good(stands map[int]Entry) []Entry {
+// good returns the entries in their order, with what stands in for some.
+func (s *section) good() []Entry {
 	entries := make([]Entry, 0, len(s.items))
-	s.held = make([]heldItem, 0, len(s.items))
 	for i, it := range s.items {
-		e, ok := stands[i]
-		if !ok {
-			e, ok = it.entry, !it.damaged
-		}
-		s.held = append(s.held, heldItem{inForce: ok, entry: e, username: it.entry.Username})
-		if ok || it.leave {
+		if e, ok := s.holds(i); ok || it.leave {
 			entries = append(entries, e)
 		}
 	}
@@ -263,7 +260,7 @@ type spareEntries struct {
 	places map[string]int
 }
 
-func newSpareEntries(was []heldItem, items []item, strict bool) *spareEntries {
+func newSpareEntries(was *section, items []item, strict bool) *spareEntries {
 	s := &spareEntries{byID: make(map[string]Entry), byUser: make(map[string]string), places: make(map[string]int)}
 	present := make(map[string]bool, len(items))
 	for _, it := range items {
@@ -271,14 +268,14 @@ func newSpareEntries(was []heldItem, items []item, strict bool) *spareEntries {
 			present[it.id] = true
 		}
 	}
-	for _, h := range was {
-		id := ""
-		if h.inForce {
-			id, _ = entryID(h.entry, strict)
+	for i, it := range was.items {
+		id, username := "", it.entry.Username
+		if e, inForce := was.holds(i); inForce {
+			id, _ = entryID(e, strict)
 			if !present[id] && id != "" {
-				s.byID[id] = h.entry
+				s.byID[id] = e
 			}
-			h.username = h.entry.Username
+			username = e.Username
 		}
 		if _, twice := s.places[id]; twice {
 			s.places[id] = -1
@@ -286,10 +283,10 @@ func newSpareEntries(was []heldItem, items []item, strict bool) *spareEntries {
 			s.places[id] = len(s.order)
 		}
 		s.order = append(s.order, id)
-		if _, twice := s.byUser[h.username]; twice {
+		if _, twice := s.byUser[username]; twice {
 			id = ""
 		}
-		s.byUser[h.username] = id
+		s.byUser[username] = id
 	}
 	return s
 }

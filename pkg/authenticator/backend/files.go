@@ -96,14 +96,15 @@ func readTable(path string) ([]byte, error) {
 
 // FollowMounted keeps the MountedFile backend at what the configuration file
 // says, until ctx ends. The first load is the caller's, who gives the table that is
-// in force. A later file that a server would not start with (see CheckMounted)
-// keeps what was good, and so does an entry that is wrong. An entry that is gone
-// is gone. A nil tick is once a second.
-func FollowMounted(ctx context.Context, path string, loaded mapping.Mappings, store *Store, tick <-chan time.Time) {
+// in force, and the file as it was then, nil to have it read again. A later file
+// that a server would not start with (see CheckMounted) keeps what was good, and
+// so does an entry that is wrong. An entry that is gone is gone. A nil tick is
+// once a second.
+func FollowMounted(ctx context.Context, path string, info os.FileInfo, loaded mapping.Mappings, store *Store, tick <-chan time.Time) {
 	tick, stop := orTicker(tick)
 	defer stop()
-	last, _ := listed(loaded).WithLastGood(nil)
-	file := watchedFile{path: path, read: readTable}
+	var last *mapping.AWSAuth // made when it is needed: a table may be large
+	file := watchedFile{path: path, read: readTable, last: info, looked: info != nil}
 	for {
 		if data, changed, err := file.look(); changed {
 			var m mapping.Mappings
@@ -113,6 +114,10 @@ func FollowMounted(ctx context.Context, path string, loaded mapping.Mappings, st
 			if err != nil {
 				store.Fail(mapping.BackendMountedFile, fmt.Sprintf("%s: %v", path, err))
 			} else {
+				if last == nil {
+					last, _ = listed(loaded).WithLastGood(nil)
+					loaded = mapping.Mappings{}
+				}
 				next, findings := listed(m).WithLastGood(last)
 				last = next
 				store.Set(mapping.BackendMountedFile, next.Mappings(), findings, "")

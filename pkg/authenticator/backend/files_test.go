@@ -23,6 +23,10 @@ func TestMountedFileIsFollowed(t *testing.T) {
 		}
 	}
 	write("first", role("A"))
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	loaded := mapping.Mappings{Roles: []mapping.Entry{{ARN: role("A"), Username: "first"}}}
 	b.store.Set(mapping.BackendMountedFile, loaded, nil, "")
 	tick := make(chan time.Time)
@@ -30,7 +34,7 @@ func TestMountedFileIsFollowed(t *testing.T) {
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	write("early", role("A")) // between the first load and the first look
-	wg.Go(func() { FollowMounted(ctx, path, loaded, b.store, tick) })
+	wg.Go(func() { FollowMounted(ctx, path, info, loaded, b.store, tick) })
 	tick <- time.Time{}
 	if got := b.username(role("A")); got != "early" {
 		t.Errorf("written before the first look: %s", got)

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -19,6 +20,8 @@ type File struct {
 	// LogVerbosity is what --log-verbosity says.
 	LogVerbosity string `yaml:"log-verbosity,omitempty"`
 	Server       Server `yaml:"server,omitempty"`
+	// Info is the file as it was when Load read it; nil for another's text.
+	Info fs.FileInfo `yaml:"-"`
 }
 
 // Server is the part of the file under "server". The first group of fields is

@@ -64,6 +64,10 @@ func Load(path string) (*File, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	defer f.Close()
+	info, err := f.Stat() // before reading: what changes meanwhile is read again
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -71,7 +75,12 @@ func Load(path string) (*File, error) {
 	if len(data) > maxFileBytes {
 		return nil, fmt.Errorf("configuration: %s is larger than %d bytes", path, maxFileBytes)
 	}
-	return Parse(path, data)
+	parsed, err := Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	parsed.Info = info
+	return parsed, nil
 }
 
 // Parse reads a configuration; name stands for the file in errors, which are

@@ -125,6 +125,10 @@ func TestEncodeIsReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, data)
 	}
+	if got.Info == nil || got.Info.Size() != int64(len(data)) {
+		t.Errorf("the file was %v", got.Info)
+	}
+	got.Info = nil
 	if !reflect.DeepEqual(f, got) {
 		t.Errorf("got %+v", got)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"net/netip"
 	"net/url"
@@ -21,6 +22,8 @@ import (
 type Settings struct {
 	// ConfigFile is where the file was read from; empty if there was none.
 	ConfigFile string
+	// ConfigInfo is the file as it was then.
+	ConfigInfo fs.FileInfo
 	ClusterID  string
 	Partition  string
 
@@ -115,6 +118,7 @@ func Defaults() Settings {
 // Apply overlays the settings with what the file sets.
 func (s *Settings) Apply(f *File) {
 	v := &f.Server
+	s.ConfigInfo = f.Info
 	set(&s.ClusterID, f.ClusterID)
 	set(&s.Partition, v.Partition)
 	set(&s.Port, v.Port)
