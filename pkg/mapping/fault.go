@@ -86,7 +86,14 @@ func wantedIn(section string) string {
 
 // arn checks an entry's ARN.
 func (c checker) arn(section, text string) (iam.ARN, []fault) {
-	a, err := iam.ParseARNAnyCase(text)
+	var faults []fault
+	a, err := iam.ParseARN(text)
+	if err != nil {
+		if folded, foldedErr := iam.ParseARNAnyCase(text); foldedErr == nil {
+			a, err = folded, nil
+			faults = append(faults, fault{specOnly, "arn", fmt.Sprintf("%s has capital letters where an ARN has none: write %s", text, a)})
+		}
+	}
 	if err != nil {
 		message := err.Error()
 		switch {
@@ -97,12 +104,8 @@ func (c checker) arn(section, text string) (iam.ARN, []fault) {
 		}
 		return a, []fault{{fatal, "arn", message}}
 	}
-	var faults []fault
 	if c.opts.Partition != "" && a.Partition != c.opts.Partition {
 		faults = append(faults, fault{elsewhere, "arn", fmt.Sprintf("%s is in partition %s, and the cluster's is %s", text, a.Partition, c.opts.Partition)})
-	}
-	if _, err := iam.ParseARN(text); err != nil {
-		faults = append(faults, fault{specOnly, "arn", fmt.Sprintf("%s has capital letters where an ARN has none: write %s", text, a)})
 	}
 	switch {
 	case a.Kind == iam.KindAssumedRole:

@@ -22,9 +22,19 @@ type Entry struct {
 
 // Uses tells whether username or groups hold a variable, one of Variables.
 func (e *Entry) Uses(variable string) bool {
-	text := "{{" + variable + "}}"
-	return strings.Contains(e.Username, text) ||
-		slices.ContainsFunc(e.Groups, func(g string) bool { return strings.Contains(g, text) })
+	holds := func(s string) bool {
+		for {
+			_, rest, found := strings.Cut(s, "{{")
+			if !found {
+				return false
+			}
+			if after, ok := strings.CutPrefix(rest, variable); ok && strings.HasPrefix(after, "}}") {
+				return true
+			}
+			s = rest
+		}
+	}
+	return holds(e.Username) || slices.ContainsFunc(e.Groups, holds)
 }
 
 // SSO names the roles IAM Identity Center makes for a permission set in one

@@ -30,6 +30,8 @@ type side struct {
 	api  *api
 	// knows tells whether an ARN is mapped.
 	knows func(arn string) bool
+	// ended is closed when it has stopped; nil if that cannot be told.
+	ended chan struct{}
 }
 
 // reloads compares taking over a changed aws-auth: from the event on the watch
@@ -46,6 +48,7 @@ func reloads(ctx context.Context, runs int) (all []series, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { cancel(); <-ours.ended }() // it saves its table at its end
 	defer ours.api.close()
 	theirs, err := startTheirs(ctx, dir)
 	if err != nil {
@@ -134,8 +137,12 @@ func startOurs(ctx context.Context, dir string) (*side, error) {
 	m := metrics.New()
 	store := backend.NewStore([]string{mapping.BackendEKSConfigMap}, backend.StoreOptions{Partition: "aws", Metrics: m})
 	b := backend.NewConfigMap(backend.ConfigMapOptions{Client: client, Store: store, Grace: time.Hour, SnapshotDir: dir, Metrics: m, Log: slog.New(slog.DiscardHandler)})
-	go b.Run(ctx)
-	return &side{name: "capiam", api: a, knows: func(arn string) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.Run(ctx)
+	}()
+	return &side{name: "capiam", api: a, ended: ended, knows: func(arn string) bool {
 		parsed, err := iam.ParseARN(arn)
 		if err != nil {
 			return false
