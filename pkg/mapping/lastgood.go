@@ -40,13 +40,23 @@ func (s *section) holds(i int) (Entry, bool) {
 
 // inForce counts the items that are honoured, or stood in for.
 func (s *section) inForce() int {
-	n := 0
-	for i, it := range s.state().items {
-		if _, stood := s.state().stands[i]; stood || !it.damaged {
+	n, st := 0, s.state()
+	for i := range st.items {
+		if _, ok := st.holds(i); ok {
 			n++
 		}
 	}
 	return n
+}
+
+// stoodIn tells whether something good stands in for an item, or for the whole
+// section if the place is -1.
+func (s *section) stoodIn(i int) bool {
+	if s.broken != nil {
+		return s.inForce() > 0
+	}
+	_, ok := s.stands[i]
+	return ok
 }
 
 // item is one entry, or one account, as it stands in the text.
@@ -80,15 +90,14 @@ func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
 		if before := last.sections[key]; before != nil {
 			was = before.state()
 		}
-		var stood map[int]bool
 		if key == MapAccounts {
-			a.mappings.Accounts, stood = s.accounts(had.Accounts, was)
+			a.mappings.Accounts = s.accounts(had.Accounts, was)
 		} else {
 			more = append(more, s.loseGroups(had.section(key), a.strict)...)
-			*a.mappings.sectionPtr(key), stood = s.entries(had.section(key), was, a.strict)
+			*a.mappings.sectionPtr(key) = s.entries(had.section(key), was, a.strict)
 		}
 		for _, f := range more {
-			if f.Severity == Error && stood[f.Index] {
+			if f.Severity == Error && s.stoodIn(f.Index) {
 				f.Message += "; the last good one stays in force"
 			} else if f.Index >= 0 && s.items[f.Index].leave {
 				continue
@@ -101,7 +110,8 @@ func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
 
 // Emptied returns the sections in which nothing is in force, although nobody has
 // written an empty list ("[]"), which is how to say that nobody is meant: those
-// that are missing, or blank, or hold nothing but what is damaged.
+// that are missing, or blank, or hold nothing but what is damaged, and more of it
+// than before.
 func (a *AWSAuth) Emptied() []string {
 	var keys []string
 	for _, key := range sectionNames {
@@ -158,13 +168,12 @@ func entryID(e Entry, strict bool) (string, bool) {
 	return identity(e, "")
 }
 
-// accounts returns the accounts that are honoured: those of last, of which was
-// is what was held, if the whole key is broken. The places are as entries
-// returns them.
-func (s *section) accounts(last []string, was *section) ([]string, map[int]bool) {
+// accounts returns the accounts that are honoured: those of last, which was held,
+// if the whole key is broken.
+func (s *section) accounts(last []string, was *section) []string {
 	if s.broken != nil {
 		s.kept = was
-		return last, map[int]bool{-1: len(last) > 0}
+		return last
 	}
 	var accounts []string
 	for _, it := range s.items {
@@ -173,38 +182,37 @@ func (s *section) accounts(last []string, was *section) ([]string, map[int]bool)
 		}
 	}
 	s.compare(was)
-	return accounts, nil
+	return accounts
 }
 
-// compare looks whether more is damaged than was before.
-func (s *section) compare(was *section) {
+// compare looks whether more is damaged than was before, and tells whether
+// anything is.
+func (s *section) compare(was *section) (damaged bool) {
 	n := 0
 	for _, it := range s.items {
 		if it.damaged {
 			n++
 		}
 	}
-	s.spoilt = n > len(was.items)-was.inForce()
+	s.spoilt = n > 0 && n > len(was.items)-was.inForce()
+	return n > 0
 }
 
-// entries returns the entries that are honoured, with those of last standing in
-// for what is damaged, and the places where one does (-1 for the whole key). Was
-// is what was held in last.
-func (s *section) entries(last []Entry, was *section, strict bool) ([]Entry, map[int]bool) {
+// entries returns the entries that are honoured, with those of last, which was
+// held, standing in for what is damaged.
+func (s *section) entries(last []Entry, was *section, strict bool) []Entry {
 	if s.broken != nil {
 		s.kept = was
-		return last, map[int]bool{-1: len(last) > 0}
+		return last
 	}
-	s.compare(was)
-	if !slices.ContainsFunc(s.items, func(it item) bool { return it.damaged }) || len(was.items) == 0 {
-		return s.good(), nil
+	if !s.compare(was) || len(was.items) == 0 {
+		return s.good()
 	}
 	spare := newSpareEntries(was, s.items, strict)
 	s.stands = make(map[int]Entry)
-	stood := make(map[int]bool)
 	stand := func(i int, e Entry, ok bool) {
 		if ok {
-			s.stands[i], stood[i] = e, true
+			s.stands[i] = e
 		}
 	}
 	for i, it := range s.items {
@@ -223,7 +231,7 @@ func (s *section) entries(last []Entry, was *section, strict bool) ([]Entry, map
 		}
 		if place, ok := spare.between(s.items, first, end); ok {
 			for i := first; i < end; i++ {
-				if !stood[i] && s.items[i].id == "" {
+				if !s.stoodIn(i) && s.items[i].id == "" {
 					e, ok := spare.takeAt(place+i-first, s.items[i].entry.Username)
 					stand(i, e, ok)
 				}
@@ -231,7 +239,7 @@ func (s *section) entries(last []Entry, was *section, strict bool) ([]Entry, map
 		}
 		first = end
 	}
-	return s.good(), stood
+	return s.good()
 }
 
 // good returns the entries in their order, with what stands in for some.

@@ -14,7 +14,7 @@ type Listed struct {
 	// Others are the names of lists that nobody reads.
 	Others []string
 	// LostBy has the field that may be why an entry has no groups, by section
-	// and place: one that is unknown, or "groups" with nothing after it.
+	// and place: a misspelling of it, or "groups" with nothing after it.
 	LostBy map[string]map[int]string
 	// StrictUserID says that entries go by their UserID, see Source.
 	StrictUserID bool
