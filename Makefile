@@ -65,7 +65,7 @@ FUZZTIME ?= 2000x
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (2000x)
-	@set -e; for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' pkg cmd release | xargs -n1 dirname | sort -u); do \
+	@set -e; mkdir -p $(BIN); for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' pkg cmd release | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
 			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x ./$$dir >$(BIN)/fuzz.log 2>&1 || { cat $(BIN)/fuzz.log; exit 1; }; \
