@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/capiam/capiam/pkg/authenticator/backend"
@@ -21,25 +22,28 @@ import (
 // through within a second or two, and so are the people who log in there.
 const dialTimeout = 1200 * time.Millisecond
 
-// lazyClient makes the client of the API server when the first backend needs
-// one. It is the dynamic client: the typed one registers every API group there
-// is, which costs more memory than all the rest of the server.
+// lazyClient makes the clients of the API server when the first backend needs
+// them. They are the dynamic one and one for ConfigMaps alone: the typed clientset
+// registers every API group there is, which costs more memory than all the rest
+// of the server.
 type lazyClient struct {
 	settings *config.Settings
 	// direct goes through no proxy but the kubeconfig's own: a static pod is told
 	// no address of the API server that NO_PROXY could have.
-	direct bool
-	client dynamic.Interface
-	events *backend.Events
+	direct     bool
+	client     dynamic.Interface
+	configMaps *backend.ConfigMapClient
+	events     *backend.Events
 }
 
-func (l *lazyClient) get() (dynamic.Interface, error) {
+// connect makes the clients, which share their connections.
+func (l *lazyClient) connect() error {
 	if l.client != nil {
-		return l.client, nil
+		return nil
 	}
 	cfg, err := clientcmd.BuildConfigFromFlags(l.settings.Master, l.settings.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("no way to the API server (give --kubeconfig, or run in a pod): %w", err)
+		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a pod): %w", err)
 	}
 	if l.direct && cfg.Proxy == nil {
 		cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
@@ -48,8 +52,15 @@ func (l *lazyClient) get() (dynamic.Interface, error) {
 	cfg.Timeout = 0 // a watch has none
 	cfg.QPS, cfg.Burst = 20, 40
 	cfg.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
-	if l.client, err = dynamic.NewForConfig(cfg); err != nil {
-		return nil, fmt.Errorf("client of the API server at %s: %w", cfg.Host, err)
+	client, err := rest.HTTPClientFor(cfg)
+	if err == nil {
+		l.configMaps, err = backend.NewConfigMapClient(cfg, client)
 	}
-	return l.client, nil
+	if err == nil {
+		l.client, err = dynamic.NewForConfigAndClient(cfg, client)
+	}
+	if err != nil {
+		return fmt.Errorf("client of the API server at %s: %w", cfg.Host, err)
+	}
+	return nil
 }

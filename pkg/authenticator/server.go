@@ -361,22 +361,21 @@ func (s *Server) addBackends() error {
 				})
 			})
 		case mapping.BackendEKSConfigMap, mapping.BackendCRD:
-			c, err := client.get()
-			if err != nil {
+			if err := client.connect(); err != nil {
 				return fmt.Errorf("backend %s: %w", name, err)
 			}
 			if client.events == nil {
-				client.events = backend.NewEvents(c, s.opts.Instance, s.opts.Log, nil)
+				client.events = backend.NewEvents(client.client, s.opts.Instance, s.opts.Log, nil)
 				s.runs = append(s.runs, client.events.Run)
 			}
 			if name == mapping.BackendCRD {
 				s.runs = append(s.runs, backend.NewCRD(backend.CRDOptions{
-					Client: c, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Events: client.events,
+					Client: client.client, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Events: client.events,
 				}).Run)
 				continue
 			}
 			s.runs = append(s.runs, backend.NewConfigMap(backend.ConfigMapOptions{
-				Client: c, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir, ClusterID: set.ClusterID,
+				Client: client.configMaps, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir, ClusterID: set.ClusterID,
 				Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
 			}).Run)
 		}

@@ -140,6 +140,7 @@ func TestAWSAuthLargeAndBusy(t *testing.T) {
 		}
 		m.Roles = append(m.Roles, joiner.entry())
 		w.setAWSAuth(mapping.Encode(m))
+		w.awsAuthIsProtobuf(t, mapping.Encode(m))
 		t.Logf("the last entry is in force after %s", milliseconds(w.untilGranted(joiner)))
 		w.waitMetric("mappings", func(n float64) bool { return n == 10_000 })
 		w.mustBeRefused(leaver)

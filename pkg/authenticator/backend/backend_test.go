@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -72,8 +73,12 @@ func (b *bench) start(names ...string) {
 	for _, n := range names {
 		switch n {
 		case mapping.BackendEKSConfigMap:
+			configMaps, err := NewConfigMapClient(b.kube.Config(), http.DefaultClient)
+			if err != nil {
+				b.t.Fatal(err)
+			}
 			wg.Go(func() {
-				NewConfigMap(ConfigMapOptions{Client: client, Store: b.store, Grace: time.Hour, SnapshotDir: b.dir, ClusterID: b.clusterID, Log: log, Metrics: m, Events: events, Now: b.clock.Now}).Run(ctx)
+				NewConfigMap(ConfigMapOptions{Client: configMaps, Store: b.store, Grace: time.Hour, SnapshotDir: b.dir, ClusterID: b.clusterID, Log: log, Metrics: m, Events: events, Now: b.clock.Now}).Run(ctx)
 			})
 		case mapping.BackendCRD:
 			wg.Go(func() {

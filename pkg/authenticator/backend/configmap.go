@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/capiam/capiam/pkg/authenticator/metrics"
 	"github.com/capiam/capiam/pkg/mapping"
@@ -25,11 +25,9 @@ const (
 	awsAuthObject    = "the ConfigMap " + awsAuthNamespace + "/" + awsAuthName
 )
 
-var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-
 // ConfigMapOptions are the EKSConfigMap backend's.
 type ConfigMapOptions struct {
-	Client dynamic.Interface
+	Client *ConfigMapClient
 	Store  *Store
 	// Grace is how long the entries of a deleted aws-auth, or of a key that was
 	// removed or emptied, stay in force.
@@ -47,7 +45,7 @@ type ConfigMapOptions struct {
 // ConfigMap is the EKSConfigMap backend: one object, listed and watched.
 type ConfigMap struct {
 	opts ConfigMapOptions
-	box  *mailbox[shown]
+	box  *mailbox[shown[*corev1.ConfigMap]]
 
 	// Of the worker alone.
 	last *mapping.AWSAuth
@@ -71,7 +69,7 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &ConfigMap{opts: opts, box: newMailbox[shown](), grace: newGrace(opts.Grace, opts.Now)}
+	return &ConfigMap{opts: opts, box: newMailbox[shown[*corev1.ConfigMap]](), grace: newGrace(opts.Grace, opts.Now)}
 }
 
 // Run watches aws-auth and takes over each change, until ctx ends.
@@ -86,8 +84,14 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		follow(ctx, awsAuthNamespace+"/"+awsAuthName, c.opts.Client.Resource(configMaps).Namespace(awsAuthNamespace),
-			"metadata.name="+awsAuthName, c.box, c.opts.Log, c.opts.Metrics)
+		follow(ctx, source[*corev1.ConfigMap]{
+			name: awsAuthNamespace + "/" + awsAuthName, selector: "metadata.name=" + awsAuthName,
+			list: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return c.opts.Client.List(ctx, o)
+			},
+			watch:    c.opts.Client.Watch,
+			expected: &corev1.ConfigMap{},
+		}, c.box, c.opts.Log, c.opts.Metrics)
 	})
 	for {
 		select {
@@ -115,7 +119,7 @@ func (c *ConfigMap) graceOver() <-chan time.Time {
 }
 
 // take puts a state of aws-auth in force, as far as it is good.
-func (c *ConfigMap) take(s shown) {
+func (c *ConfigMap) take(s shown[*corev1.ConfigMap]) {
 	object := awsAuth(s.objects)
 	switch {
 	case s.version == c.taken:
@@ -147,9 +151,9 @@ func (c *ConfigMap) take(s shown) {
 
 // awsAuth finds the object among those shown. There is no other, if the API server
 // heeds the selector.
-func awsAuth(objects []*unstructured.Unstructured) *unstructured.Unstructured {
+func awsAuth(objects []*corev1.ConfigMap) *corev1.ConfigMap {
 	for _, o := range objects {
-		if o.GetNamespace() == awsAuthNamespace && o.GetName() == awsAuthName {
+		if o.Namespace == awsAuthNamespace && o.Name == awsAuthName {
 			return o
 		}
 	}
@@ -172,20 +176,15 @@ func (c *ConfigMap) unreadable(err error) {
 }
 
 // present is for an aws-auth that is there.
-func (c *ConfigMap) present(object *unstructured.Unstructured) {
-	data, _, err := unstructured.NestedStringMap(object.Object, "data")
-	if err != nil {
-		c.opts.Store.Fail(mapping.BackendEKSConfigMap, "data is not a map of strings")
-		return
-	}
-	problem := c.put(data, "", func(key string) string {
+func (c *ConfigMap) present(object *corev1.ConfigMap) {
+	problem := c.put(object.Data, "", func(key string) string {
 		return key + " of " + awsAuthObject + " has been emptied (write [] if nobody is meant)"
 	})
 	findings := c.opts.Store.findings(mapping.BackendEKSConfigMap)
 	if problem != "" {
 		findings = append(slices.Clone(findings), mapping.Finding{Severity: mapping.Error, Key: awsAuthName, Index: -1, Message: problem})
 	}
-	c.opts.Events.Report(object, findings)
+	c.opts.Events.Report(withoutData(object), findings)
 }
 
 // put puts in force what data says, and for what is wrong in it what was good

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -37,7 +39,7 @@ type CRDOptions struct {
 // status cannot let anybody in.
 type CRD struct {
 	opts     CRDOptions
-	box      *mailbox[shown]
+	box      *mailbox[shown[*unstructured.Unstructured]]
 	statuses *statuses
 
 	// What follows is the worker's alone.
@@ -77,7 +79,7 @@ func NewCRD(opts CRDOptions) *CRD {
 		opts.Now = time.Now
 	}
 	return &CRD{
-		opts: opts, box: newMailbox[shown](), held: map[types.UID]*held{},
+		opts: opts, box: newMailbox[shown[*unstructured.Unstructured]](), held: map[types.UID]*held{},
 		statuses: newStatuses(opts.Client.Resource(identityMappings), opts.Log, opts.Now),
 	}
 }
@@ -87,7 +89,13 @@ func (c *CRD) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		follow(ctx, "iamidentitymappings", c.opts.Client.Resource(identityMappings), "", c.box, c.opts.Log, nil)
+		resource := c.opts.Client.Resource(identityMappings)
+		follow(ctx, source[*unstructured.Unstructured]{
+			name:     "iamidentitymappings",
+			list:     func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return resource.List(ctx, o) },
+			watch:    resource.Watch,
+			expected: &unstructured.Unstructured{},
+		}, c.box, c.opts.Log, nil)
 	})
 	wg.Go(func() { c.statuses.run(ctx) })
 	for {

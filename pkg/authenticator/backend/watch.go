@@ -14,29 +14,41 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/capiam/capiam/pkg/authenticator/metrics"
 )
 
+// object is what can be watched.
+type object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// source is where objects are listed and watched.
+type source[T object] struct {
+	// name is for the log.
+	name  string
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+	// selector is a field selector, or empty.
+	selector string
+	// expected is an empty object.
+	expected T
+}
+
 // watcher follows objects of the API server. client-go's reflector does the
 // work: it starts from a list, watches from there, and lists again with
 // back-off whenever a watch is lost, so a change made meanwhile is never missed.
-type watcher struct {
-	// name is for the log.
-	name     string
-	resource dynamic.ResourceInterface
-	// selector is a field selector, or empty.
-	selector string
-	log      *slog.Logger
+type watcher[T object] struct {
+	source[T]
+	log *slog.Logger
 	// changed gets all the objects, by namespace/name, after each change. It
 	// must not keep the map.
-	changed func(objects map[string]*unstructured.Unstructured)
+	changed func(objects map[string]T)
 	// failed gets every failure to list or watch.
 	failed func(err error)
 	// resumed is called when a watch has begun. What it shows comes to changed,
@@ -45,17 +57,17 @@ type watcher struct {
 }
 
 // shown is what the API server has last shown of a backend's objects.
-type shown struct {
+type shown[T object] struct {
 	// version counts the states shown; none has been at 0.
 	version int
-	objects []*unstructured.Unstructured
+	objects []T
 	// failure says why the API server shows nothing now.
 	failure error
 }
 
 // resumed is the state once it is watched again: the failure is over, and what
 // was shown last counts as shown again.
-func (s shown) resumed() shown {
+func (s shown[T]) resumed() shown[T] {
 	if s.failure != nil && s.version > 0 {
 		s.version++
 	}
@@ -65,20 +77,20 @@ func (s shown) resumed() shown {
 
 // follow watches until ctx ends, and leaves the newest state in the mailbox. The
 // metrics count the failures as those of aws-auth's watch; nil is for others.
-func follow(ctx context.Context, name string, resource dynamic.ResourceInterface, selector string, box *mailbox[shown], log *slog.Logger, m *metrics.Metrics) {
-	w := watcher{
-		name: name, resource: resource, selector: selector, log: log,
-		changed: func(objects map[string]*unstructured.Unstructured) {
+func follow[T object](ctx context.Context, from source[T], box *mailbox[shown[T]], log *slog.Logger, m *metrics.Metrics) {
+	w := watcher[T]{
+		source: from, log: log,
+		changed: func(objects map[string]T) {
 			list := slices.Collect(maps.Values(objects))
-			box.update(func(s shown) shown { return shown{version: s.version + 1, objects: list} })
+			box.update(func(s shown[T]) shown[T] { return shown[T]{version: s.version + 1, objects: list} })
 		},
 		failed: func(err error) {
 			if m != nil {
 				m.WatchFailed()
 			}
-			box.update(func(s shown) shown { s.failure = err; return s })
+			box.update(func(s shown[T]) shown[T] { s.failure = err; return s })
 		},
-		resumed: func() { box.update(shown.resumed) },
+		resumed: func() { box.update(shown[T].resumed) },
 	}
 	w.run(ctx)
 }
@@ -91,11 +103,11 @@ var errClosed = errors.New("the API server, or what is in front of it, closes th
 var neverBegan = reflect.TypeOf(watch.NewEmptyWatch())
 
 // run follows until ctx ends.
-func (w *watcher) run(ctx context.Context) {
+func (w *watcher[T]) run(ctx context.Context) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = w.selector
-			list, err := w.resource.List(ctx, o)
+			list, err := w.list(ctx, o)
 			if err != nil {
 				w.report(ctx, err)
 				return nil, err
@@ -104,7 +116,7 @@ func (w *watcher) run(ctx context.Context) {
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = w.selector
-			events, err := w.resource.Watch(ctx, o)
+			events, err := w.watch(ctx, o)
 			// An API server that cannot begin a watch with a list says so, and
 			// is asked for a list.
 			switch {
@@ -120,7 +132,7 @@ func (w *watcher) run(ctx context.Context) {
 		},
 	}
 	logger := logr.Discard()
-	r := cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, &reflected{watcher: w, objects: map[string]*unstructured.Unstructured{}}, cache.ReflectorOptions{
+	r := cache.NewReflectorWithOptions(lw, w.expected, &reflected[T]{watcher: w, objects: map[string]T{}}, cache.ReflectorOptions{
 		Name:            "capiam-authenticator",
 		TypeDescription: w.name,
 		Logger:          &logger,
@@ -131,7 +143,7 @@ func (w *watcher) run(ctx context.Context) {
 	r.RunWithContext(ctx)
 }
 
-func (w *watcher) report(ctx context.Context, err error) {
+func (w *watcher[T]) report(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -140,25 +152,25 @@ func (w *watcher) report(ctx context.Context, err error) {
 }
 
 // reflected is the reflector's store. It is called from one goroutine.
-type reflected struct {
-	*watcher
-	objects map[string]*unstructured.Unstructured
+type reflected[T object] struct {
+	*watcher[T]
+	objects map[string]T
 }
 
-var errNotUnstructured = errors.New("not an object")
+var errAnotherType = errors.New("not an object of the type that is watched")
 
-func key(o any) (string, *unstructured.Unstructured, error) {
-	u, ok := o.(*unstructured.Unstructured)
+func key[T object](o any) (string, T, error) {
+	u, ok := o.(T)
 	if !ok {
-		return "", nil, fmt.Errorf("%w: %T", errNotUnstructured, o)
+		return "", u, fmt.Errorf("%w: %T", errAnotherType, o)
 	}
 	return u.GetNamespace() + "/" + u.GetName(), u, nil
 }
 
-func (r *reflected) Add(o any) error { return r.Update(o) }
+func (r *reflected[T]) Add(o any) error { return r.Update(o) }
 
-func (r *reflected) Update(o any) error {
-	k, u, err := key(o)
+func (r *reflected[T]) Update(o any) error {
+	k, u, err := key[T](o)
 	if err != nil {
 		return err
 	}
@@ -167,11 +179,11 @@ func (r *reflected) Update(o any) error {
 	return nil
 }
 
-func (r *reflected) Delete(o any) error {
+func (r *reflected[T]) Delete(o any) error {
 	if tomb, ok := o.(cache.DeletedFinalStateUnknown); ok {
 		delete(r.objects, tomb.Key)
 	} else {
-		k, _, err := key(o)
+		k, _, err := key[T](o)
 		if err != nil {
 			return err
 		}
@@ -181,10 +193,10 @@ func (r *reflected) Delete(o any) error {
 	return nil
 }
 
-func (r *reflected) Replace(list []any, _ string) error {
+func (r *reflected[T]) Replace(list []any, _ string) error {
 	clear(r.objects)
 	for _, o := range list {
-		k, u, err := key(o)
+		k, u, err := key[T](o)
 		if err != nil {
 			return err
 		}
@@ -194,7 +206,7 @@ func (r *reflected) Replace(list []any, _ string) error {
 	return nil
 }
 
-func (r *reflected) Resync() error { return nil }
+func (r *reflected[T]) Resync() error { return nil }
 
 // mailbox holds the newest value only: a table that is rewritten 50 times a
 // second is read as often as there is time for.

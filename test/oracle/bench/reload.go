@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	peerconfig "sigs.k8s.io/aws-iam-authenticator/pkg/config"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
@@ -130,7 +130,7 @@ func (s *side) reload(ctx context.Context, data map[string]string, marker string
 
 func startOurs(ctx context.Context, dir string) (*side, error) {
 	a := newAPI()
-	client, err := dynamic.NewForConfig(&rest.Config{Host: a.url()})
+	client, err := backend.NewConfigMapClient(&rest.Config{Host: a.url()}, http.DefaultClient)
 	if err != nil {
 		return nil, err
 	}

@@ -57,10 +57,13 @@ func New(t testing.TB) *Server {
 	return s
 }
 
+// Config says how the server is reached.
+func (s *Server) Config() *rest.Config { return &rest.Config{Host: s.URL, QPS: 1000, Burst: 1000} }
+
 // Client returns a client of the server.
 func (s *Server) Client(t testing.TB) dynamic.Interface {
 	t.Helper()
-	c, err := dynamic.NewForConfig(&rest.Config{Host: s.URL, QPS: 1000, Burst: 1000})
+	c, err := dynamic.NewForConfig(s.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,8 +274,12 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	apiVersion := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/apis/"), "/api/")
+	kind := "List"
+	if strings.HasSuffix(r.URL.Path, "/configmaps") {
+		kind = "ConfigMapList"
+	}
 	_ = json.NewEncoder(w).Encode(Object{
-		"kind": "List", "apiVersion": strings.Join(strings.Split(apiVersion, "/")[:1], "/"),
+		"kind": kind, "apiVersion": strings.Join(strings.Split(apiVersion, "/")[:1], "/"),
 		"metadata": Object{"resourceVersion": version}, "items": items,
 	})
 }
