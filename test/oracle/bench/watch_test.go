@@ -63,14 +63,11 @@ func TestOracleWatch(t *testing.T) {
 			if !theirs {
 				return
 			}
-			event, err := json.Marshal(map[string]any{"type": "DELETED", "object": map[string]any{
-				"apiVersion": "v1", "kind": "ConfigMap", "data": before,
-				"metadata": map[string]any{"name": "aws-auth", "namespace": "kube-system", "uid": "1", "resourceVersion": "1000"},
-			}})
+			deleted, err := s.api.event("DELETED", before)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.api.events <- append(event, '\n')
+			s.api.events <- deleted
 			knows(t, s, roleGood, false)
 		},
 	}
