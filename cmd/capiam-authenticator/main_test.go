@@ -40,7 +40,7 @@ func writeConfig(t *testing.T, dir, text string) string {
 func TestMistakesAreNamed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	config := writeConfig(t, dir, "clusterID: c\nserver:\n  prot: 1\n  dynamicBackendModePath: /x\n")
+	config := writeConfig(t, dir, "clusterID: c\nserver:\n  prot: 1\ndefaultRole: x\n")
 	good := filepath.Join(t.TempDir(), "good.yaml")
 	if err := os.WriteFile(good, []byte("clusterID: c\nserver: {mapRoles: [{rolearn: junk, username: x}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"flag", []string{"server", "--nonsense"}, []string{"unknown flag: --nonsense"}},
 		{"no cluster ID", []string{"server"}, []string{"clusterID: must not be empty"}},
 		{"no file", []string{"server", "-c", filepath.Join(dir, "absent")}, []string{"absent: no such file"}},
-		{"keys", []string{"server", "-c", config}, []string{"config.yaml:3: server.prot: unknown key", "config.yaml:4: server.dynamicBackendModePath: not honoured"}},
+		{"keys", []string{"server", "-c", config}, []string{"config.yaml:3: server.prot: unknown key", "config.yaml:4: defaultRole: not honoured"}},
 		{"backend", []string{"server", "-i", "c", "--backend-mode", "ModeFoo"}, []string{`unknown backend mode "ModeFoo"`}},
 		{"gate", []string{"server", "-i", "c", "--feature-gates", "Foo=true"}, []string{`unknown gate "Foo"`}},
 		{"gate off by another spelling", []string{"server", "-i", "c", "--feature-gates", "SSORoleMatch=F"}, []string{"SSORoleMatch=F is not honoured"}},

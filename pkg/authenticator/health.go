@@ -113,6 +113,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		line(st.Loaded, "mappings/"+st.Name, detail)
 		writeFindings(&b, st.Findings)
 	}
+	if problem := s.modes.Problem(); problem != "" {
+		line(true, "backends", "in force are others: "+problem)
+	}
 	if problem := s.ec2.Problem(); problem != "" {
 		// Others than nodes get in.
 		line(true, "nodenames", "{{EC2PrivateDNSName}} has no value, or not for long: "+problem)

@@ -1,7 +1,9 @@
 package authenticator
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -33,7 +35,20 @@ type lazyClient struct {
 	direct     bool
 	client     dynamic.Interface
 	configMaps *backend.ConfigMapClient
-	events     *backend.Events
+	// events is there once connected is closed.
+	events    *backend.Events
+	connected chan struct{}
+	instance  string
+	log       *slog.Logger
+}
+
+// runEvents writes events until ctx ends, if there ever is a backend that has any.
+func (l *lazyClient) runEvents(ctx context.Context) {
+	select {
+	case <-l.connected:
+		l.events.Run(ctx)
+	case <-ctx.Done():
+	}
 }
 
 // connect makes the clients, which share their connections.
@@ -62,5 +77,7 @@ func (l *lazyClient) connect() error {
 	if err != nil {
 		return fmt.Errorf("client of the API server at %s: %w", cfg.Host, err)
 	}
+	l.events = backend.NewEvents(l.client, l.instance, l.log, nil)
+	close(l.connected)
 	return nil
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/capiam/capiam/pkg/authenticator/webidentity"
 	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/kubeconfig"
-	"github.com/capiam/capiam/pkg/mapping"
 )
 
 // GCPercent is what a process that is nothing but a server should give to
@@ -67,6 +66,7 @@ type Server struct {
 	cert    *servingcert.Source
 	metrics *metrics.Metrics
 	store   *backend.Store
+	modes   *backend.Modes
 	decider *Decider
 	sts     *stsclient.Client
 	jwt     *webidentity.Verifier
@@ -134,11 +134,10 @@ func New(opts Options) (*Server, error) {
 		Partition: set.Partition, StrictUserID: set.DynamicFileUserIDStrict,
 		NodeNames: s.ec2.Need, Log: opts.Log, Metrics: s.metrics,
 	})
-	if err := s.addBackends(); err != nil {
+	if err := s.openBackends(); err != nil {
 		s.Close()
 		return nil, err
 	}
-	set.Mounted = mapping.Mappings{} // the store has it
 	s.decider = NewDecider(DeciderOptions{
 		RefusePresigned: !set.TakesPresigned(), RefuseJWT: !set.TakesJWT(),
 		Presigned: parser, STS: s.sts, JWT: s.jwt, Store: s.store, NodeNames: s.ec2, Metrics: s.metrics,
@@ -270,7 +269,7 @@ func (s *Server) started(webhook, health net.Listener) {
 		healthText = healthAddr.String()
 	}
 	s.opts.Log.Info("serving", "webhook", webhook.Addr().String(), "health", healthText,
-		"clusterID", set.ClusterID, "partition", set.Partition, "backends", set.BackendMode, "issuers", len(set.TokenIssuers))
+		"clusterID", set.ClusterID, "partition", set.Partition, "backends", s.store.Names(), "issuers", len(set.TokenIssuers))
 	if s.opts.Started != nil {
 		s.opts.Started(webhook.Addr(), healthAddr)
 	}
@@ -332,53 +331,4 @@ func (s *Server) shutdown(ctx context.Context, servers ...*http.Server) {
 			_ = srv.Close()
 		}
 	}
-}
-
-// addBackends prepares the backends in their order.
-func (s *Server) addBackends() error {
-	set := &s.opts.Settings
-	client := lazyClient{settings: set, direct: s.opts.UntilReady != ""}
-	only := len(set.BackendMode) == 1
-	for _, name := range set.BackendMode {
-		switch name {
-		case mapping.BackendMountedFile:
-			loaded := set.Mounted
-			if err := backend.CheckMounted(loaded); err != nil {
-				return fmt.Errorf("configuration file: %w", err)
-			}
-			s.store.Set(name, loaded, nil, "")
-			if set.ConfigFile != "" {
-				s.runs = append(s.runs, func(ctx context.Context) {
-					backend.FollowMounted(ctx, set.ConfigFile, set.ConfigInfo, loaded, s.store, nil)
-				})
-			}
-		case mapping.BackendDynamicFile:
-			s.metrics.DynamicFileMode(true, only)
-			s.runs = append(s.runs, func(ctx context.Context) {
-				backend.FollowDynamic(ctx, backend.DynamicOptions{
-					Path: set.DynamicFilePath, StrictUserID: set.DynamicFileUserIDStrict, Grace: set.AWSAuthGracePeriod,
-					Store: s.store, Log: s.opts.Log, Metrics: s.metrics,
-				})
-			})
-		case mapping.BackendEKSConfigMap, mapping.BackendCRD:
-			if err := client.connect(); err != nil {
-				return fmt.Errorf("backend %s: %w", name, err)
-			}
-			if client.events == nil {
-				client.events = backend.NewEvents(client.client, s.opts.Instance, s.opts.Log, nil)
-				s.runs = append(s.runs, client.events.Run)
-			}
-			if name == mapping.BackendCRD {
-				s.runs = append(s.runs, backend.NewCRD(backend.CRDOptions{
-					Client: client.client, Store: s.store, Partition: set.Partition, Log: s.opts.Log, Events: client.events,
-				}).Run)
-				continue
-			}
-			s.runs = append(s.runs, backend.NewConfigMap(backend.ConfigMapOptions{
-				Client: client.configMaps, Store: s.store, Grace: set.AWSAuthGracePeriod, SnapshotDir: set.SnapshotDir, ClusterID: set.ClusterID,
-				Log: s.opts.Log, Metrics: s.metrics, Events: client.events,
-			}).Run)
-		}
-	}
-	return nil
 }

@@ -29,10 +29,19 @@ type Store struct {
 	opts  StoreOptions
 	state atomic.Pointer[snapshot]
 
-	mu       sync.Mutex
-	backends []backendState
-	started  time.Time
-	loaded   chan struct{} // closed once nothing is waited for
+	mu sync.Mutex
+	// backends are all that run.
+	backends []*backendState
+	// order names those in force.
+	order []string
+	// coming is the order that is to follow, inForce what tells of it then; nil
+	// if there is none.
+	coming  []string
+	inForce chan struct{}
+
+	started time.Time
+	loaded  chan struct{} // closed once nothing is waited for
+	first   sync.Once     // closes it
 }
 
 // StoreOptions say what the store is for.
@@ -66,7 +75,9 @@ type backendState struct {
 	partly   bool
 	mappings mapping.Mappings
 	problem  string
-	findings []mapping.Finding
+	// read are the findings of reading its newest state, findings those and what
+	// the index finds.
+	read, findings []mapping.Finding
 	// nodeNames says that one of the mappings needs {{EC2PrivateDNSName}}.
 	nodeNames bool
 }
@@ -95,12 +106,85 @@ func NewStore(names []string, opts StoreOptions) *Store {
 		opts.Metrics = metrics.New()
 	}
 	s := &Store{opts: opts, started: opts.Now(), loaded: make(chan struct{})}
-	for _, n := range names {
-		s.backends = append(s.backends, backendState{name: n})
-		opts.Metrics.Healthy(n, false)
-	}
-	s.rebuild()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.order = names
+	s.rebuildLocked()
 	return s
+}
+
+// Prepare has other backends take the place of those in force, all together, as
+// soon as each has loaded, or at once if none in force has. Until then nothing
+// changes for anybody. The channel is closed when it is done; it never is if
+// other names are given before that. Who is no longer in force goes on counting
+// as one that runs, until Drop.
+func (s *Store) Prepare(names []string) <-chan struct{} {
+	s.mu.Lock()
+	s.coming, s.inForce = names, make(chan struct{})
+	done := s.inForce
+	anew := s.replaceLocked()
+	s.mu.Unlock()
+	s.reportAnew(anew)
+	return done
+}
+
+// Replace has other backends take the place of those in force, at once. It is for
+// a server that runs none of these yet.
+func (s *Store) Replace(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.backends {
+		if !slices.Contains(names, b.name) {
+			s.opts.Metrics.Forget(b.name)
+		}
+	}
+	s.backends = slices.DeleteFunc(s.backends, func(b *backendState) bool { return !slices.Contains(names, b.name) })
+	s.order = names
+	s.rebuildLocked()
+}
+
+// Names returns the backends in force, in order.
+func (s *Store) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.order)
+}
+
+// Drop forgets a backend that neither is in force nor is to be, and that no longer
+// runs.
+func (s *Store) Drop(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.order, name) || slices.Contains(s.coming, name) {
+		return
+	}
+	s.backends = slices.DeleteFunc(s.backends, func(b *backendState) bool { return b.name == name })
+	s.opts.Metrics.Forget(name)
+	s.tellNodeNamesLocked()
+}
+
+// replaceLocked puts in force what is coming, if it is time. It returns those
+// whose findings are others now.
+func (s *Store) replaceLocked() (anew []*backendState) {
+	if s.coming == nil {
+		return nil
+	}
+	loaded := func(name string) bool { return s.backend(name).loaded }
+	partly := func(name string) bool { return loaded(name) || s.backend(name).partly }
+	if !slices.ContainsFunc(s.order, partly) || !slices.ContainsFunc(s.coming, func(n string) bool { return !loaded(n) }) {
+		s.order, s.coming = s.coming, nil
+		found := s.rebuildLocked()
+		for _, name := range s.order {
+			b := s.backend(name)
+			all := append(slices.Clone(b.read), found[name]...)
+			if !slices.Equal(all, b.findings) {
+				b.findings = all
+				anew = append(anew, b)
+			}
+		}
+		close(s.inForce)
+	}
+	return anew
 }
 
 // Lookup returns what the mappings say about a principal: mapping.ErrNotMapped,
@@ -128,18 +212,32 @@ func (s *Store) Loaded() <-chan struct{} { return s.loaded }
 // Len returns how many principals, permission sets and accounts are mapped.
 func (s *Store) Len() int { return s.state.Load().index.Len() }
 
-// Status returns how the backends stand, in their order.
+// Status returns how the backends in force stand, in their order.
 func (s *Store) Status() []Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]Status, len(s.backends))
-	for i, b := range s.backends {
+	return s.statusLocked(s.order)
+}
+
+// Coming returns how the backends stand that are to come into force, in their
+// order.
+func (s *Store) Coming() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statusLocked(s.coming)
+}
+
+func (s *Store) statusLocked(names []string) []Status {
+	all := make([]Status, len(names))
+	for i, name := range names {
+		b := s.backend(name)
 		all[i] = Status{Name: b.name, Loaded: b.loaded, Problem: b.problem, Findings: b.findings}
 	}
 	return all
 }
 
-// Set puts a backend's table in force. The findings are those of reading it;
+// Set gives a backend's table, which is in force from now on if the backend is; one
+// that the store was not told of is not. The findings are those of reading it;
 // those of using it are added. The problem, if there is one, says why this is
 // not the backend's newest state.
 func (s *Store) Set(name string, m mapping.Mappings, findings []mapping.Finding, problem string) {
@@ -158,16 +256,26 @@ func (s *Store) set(name string, m mapping.Mappings, findings []mapping.Finding,
 	names := needsNodeNames(m)
 	s.mu.Lock()
 	b := s.backend(name)
-	b.loaded, b.partly, b.mappings, b.nodeNames = whole, !whole, m, names
-	all := append(slices.Clone(findings), s.rebuildLocked(name)...)
+	b.loaded, b.partly, b.mappings, b.nodeNames, b.read = whole, !whole, m, names, findings
+	all := slices.Clone(findings)
+	if slices.Contains(s.order, name) {
+		all = append(all, s.rebuildLocked()[name]...)
+	}
 	changed := problem != b.problem || !slices.Equal(all, b.findings)
 	b.problem, b.findings = problem, all
-	if s.opts.NodeNames != nil {
-		s.opts.NodeNames(slices.ContainsFunc(s.backends, func(b backendState) bool { return b.nodeNames }))
-	}
+	anew := s.replaceLocked()
+	all = b.findings
+	s.tellNodeNamesLocked()
 	s.mu.Unlock()
 	s.opts.Metrics.Reloaded(name, s.Len(), time.Since(start))
 	s.report(name, all, problem, changed)
+	s.reportAnew(anew)
+}
+
+func (s *Store) tellNodeNamesLocked() {
+	if s.opts.NodeNames != nil {
+		s.opts.NodeNames(slices.ContainsFunc(s.backends, func(b *backendState) bool { return b.nodeNames }))
+	}
 }
 
 func needsNodeNames(m mapping.Mappings) bool {
@@ -187,27 +295,26 @@ func (s *Store) Fail(name, problem string) {
 	s.report(name, findings, problem, changed)
 }
 
+// backend returns what is known of a backend, nothing to begin with.
 func (s *Store) backend(name string) *backendState {
-	for i := range s.backends {
-		if s.backends[i].name == name {
-			return &s.backends[i]
+	for _, b := range s.backends {
+		if b.name == name {
+			return b
 		}
 	}
-	panic("backend " + name + " is not one of the store's") // a fault in this package
+	b := &backendState{name: name}
+	s.backends = append(s.backends, b)
+	s.opts.Metrics.Healthy(name, false)
+	return b
 }
 
-func (s *Store) rebuild() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rebuildLocked("")
-}
-
-// rebuildLocked makes a new index, swaps it in, and returns the findings about
-// one backend.
-func (s *Store) rebuildLocked(name string) []mapping.Finding {
+// rebuildLocked makes a new index, swaps it in, and returns what it finds, by
+// backend.
+func (s *Store) rebuildLocked() map[string][]mapping.Finding {
 	st := &snapshot{before: map[string]bool{}}
 	var sources []mapping.Source
-	for _, b := range s.backends {
+	for _, name := range s.order {
+		b := s.backend(name)
 		st.before[b.name] = len(st.waiting) > 0
 		if !b.loaded {
 			st.waiting = append(st.waiting, b.name)
@@ -222,11 +329,25 @@ func (s *Store) rebuildLocked(name string) []mapping.Finding {
 	}
 	var findings []mapping.Finding
 	st.index, findings = mapping.NewIndex(sources, mapping.IndexOptions{Partition: s.opts.Partition})
-	before := s.state.Swap(st)
-	if len(st.waiting) == 0 && (before == nil || len(before.waiting) > 0) {
-		close(s.loaded)
+	s.state.Store(st)
+	if len(st.waiting) == 0 {
+		s.first.Do(func() { close(s.loaded) })
 	}
-	return slices.DeleteFunc(findings, func(f mapping.Finding) bool { return f.Source != name })
+	found := make(map[string][]mapping.Finding)
+	for _, f := range findings {
+		found[f.Source] = append(found[f.Source], f)
+	}
+	return found
+}
+
+// reportAnew says what is wrong with backends that came into force together.
+func (s *Store) reportAnew(backends []*backendState) {
+	for _, b := range backends {
+		s.mu.Lock()
+		findings, problem := b.findings, b.problem
+		s.mu.Unlock()
+		s.report(b.name, findings, problem, true)
+	}
 }
 
 // maxLogged bounds how many findings one change may put into the log.

@@ -46,6 +46,7 @@ type Server struct {
 	ScrubbedAccounts        []string         `yaml:"scrubbedAccounts,omitempty"`
 	DynamicFilePath         string           `yaml:"dynamicfilepath,omitempty"`
 	DynamicFileUserIDStrict *bool            `yaml:"dynamicfileUserIDStrict,omitempty"`
+	DynamicBackendModePath  string           `yaml:"dynamicBackendModePath,omitempty"`
 	MapRoles                []MapRole        `yaml:"mapRoles,omitempty"`
 	MapUsers                []MapUser        `yaml:"mapUsers,omitempty"`
 	MapAccounts             []string         `yaml:"mapAccounts,omitempty"`

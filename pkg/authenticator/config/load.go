@@ -138,7 +138,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 		"scrubbedaccounts":            {"scrubbedAccounts", d.words(&s.ScrubbedAccounts)},
 		"dynamicfilepath":             {"dynamicfilepath", d.text(&s.DynamicFilePath)},
 		"dynamicfileuseridstrict":     {"dynamicfileUserIDStrict", d.boolean(&s.DynamicFileUserIDStrict)},
-		"dynamicbackendmodepath":      {"dynamicBackendModePath", d.notHonoured("the order of backends is fixed while the server runs; set backendMode and restart")},
+		"dynamicbackendmodepath":      {"dynamicBackendModePath", d.text(&s.DynamicBackendModePath)},
 		"maproles": {"mapRoles", d.list(func(n *yaml.Node, key string) {
 			var r MapRole
 			d.object(n, key, fields{

@@ -69,7 +69,7 @@ func TestParseReportsEverything(t *testing.T) {
 	for _, tc := range []struct{ name, in, want string }{
 		{"unknown", "clusterid: a\nserver:\n  prot: 1\n", `f:3: server.prot: unknown key (known here: `},
 		{"twice", "clusterID: a\nCLUSTERID: b\n", "f:2: clusterID: given twice, first in line 1"},
-		{"not honoured", "server: {dynamicBackendModePath: /x}\n", "f:1: server.dynamicBackendModePath: not honoured by this server: "},
+		{"not honoured", "feature-gates: {}\n", "f:1: feature-gates: not honoured by this server: "},
 		{"client's key", "defaultRole: x\n", "f:1: defaultRole: not honoured by this server: "},
 		{"type", "server: {port: many}\n", `f:1: server.port: want a whole number from 1 to 65535, got "many"`},
 		{"port 0", "server:\n  port: 0\n", `f:2: server.port: want a whole number from 1 to 65535, got "0"`},

@@ -44,9 +44,11 @@ type Settings struct {
 	Mounted                 mapping.Mappings
 	DynamicFilePath         string
 	DynamicFileUserIDStrict bool
-	SnapshotDir             string
-	AWSAuthGracePeriod      time.Duration
-	ScrubbedAccounts        []string
+	// DynamicBackendModePath is a file that names other backends while it is there.
+	DynamicBackendModePath string
+	SnapshotDir            string
+	AWSAuthGracePeriod     time.Duration
+	ScrubbedAccounts       []string
 	// ReservedPrefixes are username prefixes that are refused, by backend.
 	ReservedPrefixes map[string][]string
 
@@ -139,6 +141,7 @@ func (s *Settings) Apply(f *File) {
 	s.ScrubbedAccounts = append(s.ScrubbedAccounts, v.ScrubbedAccounts...)
 	set(&s.DynamicFilePath, v.DynamicFilePath)
 	setPtr(&s.DynamicFileUserIDStrict, v.DynamicFileUserIDStrict)
+	set(&s.DynamicBackendModePath, v.DynamicBackendModePath)
 	s.Mounted = v.Mappings()
 	for _, r := range v.ReservedPrefixConfig {
 		if s.ReservedPrefixes == nil {
@@ -319,7 +322,7 @@ func (s *Settings) checkBackends(fail func(key, format string, args ...any)) {
 	switch dynamic := slices.Contains(s.BackendMode, mapping.BackendDynamicFile); {
 	case dynamic && s.DynamicFilePath == "":
 		fail("server.dynamicfilepath", "must be set for the backend %s", mapping.BackendDynamicFile)
-	case !dynamic && s.DynamicFilePath != "":
+	case !dynamic && s.DynamicFilePath != "" && s.DynamicBackendModePath == "":
 		fail("server.dynamicfilepath", "is set, but %s is not among the backends, so nobody would read it: add that to server.backendMode (--backend-mode), or take this key out", mapping.BackendDynamicFile)
 	}
 	for m := range s.ReservedPrefixes {

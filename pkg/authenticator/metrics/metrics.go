@@ -222,6 +222,12 @@ func (m *Metrics) DynamicFileLatency(age time.Duration) {
 	m.dynamicLatency.WithLabelValues("dynamic_file").Observe(age.Seconds())
 }
 
+// BackendModeLatency records how old the file of backends was when it came into
+// force.
+func (m *Metrics) BackendModeLatency(age time.Duration) {
+	m.dynamicLatency.WithLabelValues("dynamic_backend_mode").Observe(age.Seconds())
+}
+
 // Reloaded records a change of mappings that came into force.
 func (m *Metrics) Reloaded(backend string, entries int, took time.Duration) {
 	m.reloads.WithLabelValues(backend).Inc()
@@ -238,6 +244,12 @@ func (m *Metrics) Findings(backend string, warnings, errors int) {
 // Healthy records whether a backend's newest state is in force.
 func (m *Metrics) Healthy(backend string, ok bool) {
 	m.healthy.WithLabelValues(backend).Set(bool01(ok))
+}
+
+// Forget takes out what is said of a backend that is no longer one.
+func (m *Metrics) Forget(backend string) {
+	m.healthy.DeleteLabelValues(backend)
+	m.findings.DeletePartialMatch(prometheus.Labels{"backend": backend})
 }
 
 // CertificateExpires records when the serving certificate expires.
