@@ -17,14 +17,18 @@ func TestBackendModePath(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	modes, dynamic, file := filepath.Join(w.dir, "modes.json"), filepath.Join(w.dir, "dynamic.json"), filepath.Join(w.dir, "config.yaml")
-	entry := func(username string) string { return "[{\"rolearn\": \"" + roleARN + "\", \"username\": \"" + username + "\"}]" }
+	entry := func(username string) string {
+		return "[{\"rolearn\": \"" + roleARN + "\", \"username\": \"" + username + "\"}]"
+	}
 	write := func(path, text string) {
 		t.Helper()
 		if _, err := atomicfile.Write(path, []byte(text), atomicfile.Private); err != nil {
 			t.Fatal(err)
 		}
 	}
-	name := func(backends string) { write(modes, `{"backendMode": "`+backends+`", "LastUpdatedDateTime": "1700000000"}`) }
+	name := func(backends string) {
+		write(modes, `{"backendMode": "`+backends+`", "LastUpdatedDateTime": "1700000000"}`)
+	}
 	write(file, "clusterID: "+clusterID+"\nserver: {mapRoles: "+entry("mounted")+", dynamicBackendModePath: "+modes+", dynamicfilepath: "+dynamic+"}\n")
 	write(dynamic, `{"mapRoles": `+entry("dynamic")+`}`)
 	w.awsAuth(map[string]string{"mapRoles": entry("aws-auth")})
