@@ -59,10 +59,11 @@ type held struct {
 	err error
 	// canonical is its ARN as logins are compared with it.
 	canonical string
-	// good is its last good entry, and arn the ARN of that; nil if there was
-	// none.
+	// good is its last good entry; nil if there was none.
 	good *mapping.Entry
-	arn  iam.ARN
+	// arn is that of the last good entry, or if there was none what the object
+	// says; it is zero if that makes no sense.
+	arn iam.ARN
 	// verdict is the last that was to be said.
 	verdict verdict
 }
@@ -165,35 +166,46 @@ func (h *held) read(o *unstructured.Unstructured, partition string) {
 	e, arn, err := entry(o, partition)
 	h.err = err
 	if err == nil {
-		h.good, h.arn = &e, arn
+		h.good = &e
+	}
+	if err == nil || h.good == nil {
+		h.arn = arn
 	}
 }
 
 // judge returns what the objects, oldest first, say together, and what becomes of
 // each. If two name one principal, the older counts, whatever their order in a
-// list.
+// list, and also if it makes no sense and never has: a server that has started
+// since cannot know what it said, and the younger must not come into force by that.
 func judge(objects []*held) (*table, []verdict) {
 	t := &table{}
 	verdicts := make([]verdict, 0, len(objects))
-	holder := make(map[iam.Key]string, len(objects))
+	holders := make(map[iam.Key]*held, len(objects))
 	for _, h := range objects {
 		v := verdict{object: h.object, canonical: h.canonical, reason: reasonAccepted, message: "in force"}
 		if h.err != nil {
 			v.reason, v.message = reasonInvalid, h.err.Error()
-			if h.good != nil {
-				v.message += "; what it said before stays in force"
+		}
+		var holder *held
+		if h.arn != (iam.ARN{}) {
+			key := h.arn.Key()
+			if holder = holders[key]; holder == nil {
+				holder, holders[key] = h, h
 			}
 		}
-		if h.good != nil {
-			if other, taken := holder[h.arn.Key()]; taken {
-				v.reason, v.message = reasonDuplicate, "not in force: the older IAMIdentityMapping "+other+" names the same principal"
-			} else {
-				holder[h.arn.Key()] = h.name
-				if h.arn.Kind == iam.KindUser {
-					t.mappings.Users = append(t.mappings.Users, *h.good)
-				} else {
-					t.mappings.Roles = append(t.mappings.Roles, *h.good)
-				}
+		switch {
+		case h.good == nil && holder == h:
+			v.message += "; until it is mended, no younger IAMIdentityMapping of its ARN is in force either"
+		case h.good == nil:
+		case holder == h:
+			if h.err != nil {
+				v.message += "; what it said before stays in force"
+			}
+			t.add(h)
+		default:
+			v.reason, v.message = reasonDuplicate, "not in force: the older IAMIdentityMapping "+holder.name+" names the same principal"
+			if holder.good == nil {
+				v.message += ", and is not in order: mend or delete it"
 			}
 		}
 		if v.reason != reasonAccepted {
@@ -202,6 +214,15 @@ func judge(objects []*held) (*table, []verdict) {
 		verdicts = append(verdicts, v)
 	}
 	return t, verdicts
+}
+
+// add puts an object's last good entry in.
+func (t *table) add(h *held) {
+	to := &t.mappings.Roles
+	if h.arn.Kind == iam.KindUser {
+		to = &t.mappings.Users
+	}
+	*to = append(*to, *h.good)
 }
 
 // say has a verdict written into its object's status, and an event if it is new
@@ -226,20 +247,24 @@ func (c *CRD) say(h *held, v verdict) {
 	}
 }
 
-// entry reads an object's spec.
+// entry reads an object's spec. The ARN is there also if something else is wrong,
+// as long as it makes sense.
 func entry(o *unstructured.Unstructured, partition string) (mapping.Entry, iam.ARN, error) {
 	text, _, err1 := unstructured.NestedString(o.Object, "spec", "arn")
 	username, _, err2 := unstructured.NestedString(o.Object, "spec", "username")
 	groups, _, err3 := unstructured.NestedStringSlice(o.Object, "spec", "groups")
-	for _, err := range []error{err1, err2, err3} {
-		if err != nil {
-			return mapping.Entry{}, iam.ARN{}, fmt.Errorf("spec: %w", err)
-		}
-	}
 	e := mapping.Entry{ARN: text, Username: username, Groups: groups}
 	arn, err := iam.ParseARNAnyCase(text)
 	if err != nil {
-		return e, arn, fmt.Errorf("spec.arn: %w", err)
+		arn, err = iam.ARN{}, fmt.Errorf("spec.arn: %w", err)
+	}
+	for _, typed := range []error{err1, err2, err3} {
+		if typed != nil {
+			return e, arn, fmt.Errorf("spec: %w", typed)
+		}
+	}
+	if err != nil {
+		return e, arn, err
 	}
 	// The index is what decides at logins, so it decides here.
 	one := mapping.Mappings{Roles: []mapping.Entry{e}}

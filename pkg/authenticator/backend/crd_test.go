@@ -48,12 +48,21 @@ func serve(m *memory) *server {
 
 func (s *server) maps(t *testing.T, arn string) bool {
 	t.Helper()
+	return s.username(t, arn) != ""
+}
+
+// username returns whom an ARN is mapped to, empty for nobody.
+func (s *server) username(t *testing.T, arn string) string {
+	t.Helper()
 	a, err := iam.ParseARN(arn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.store.Lookup(mapping.Principal{ARN: a})
-	return err == nil
+	m, err := s.store.Lookup(mapping.Principal{ARN: a})
+	if err != nil {
+		return ""
+	}
+	return m.Username.String()
 }
 
 // statusOf returns "reason canonicalARN" of an object, or "".
@@ -75,9 +84,12 @@ func spec(arn, username string) map[string]any {
 // differently. Each says so once.
 func TestTwoServersDoNotContradictEachOther(t *testing.T) {
 	t.Parallel()
-	for name, broken := range map[string]map[string]any{
-		"username": spec(role("path/A"), "{{Nonsense}}"),
-		"arn":      spec("hello", "a"),
+	for name, tc := range map[string]struct {
+		broken map[string]any
+		maps   bool // the one that has not seen it maps A by the younger
+	}{
+		"username": {spec(role("path/A"), "{{Nonsense}}"), false},
+		"arn":      {spec("hello", "a"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +99,7 @@ func TestTwoServersDoNotContradictEachOther(t *testing.T) {
 				one := serve(m)
 				defer func() { one.stop() }()
 				time.Sleep(day)
-				m.put("a", broken)
+				m.put("a", tc.broken)
 				m.put("b", spec(role("A"), "b")) // a duplicate to one of them
 				time.Sleep(time.Second)
 				two := serve(m)
@@ -97,7 +109,7 @@ func TestTwoServersDoNotContradictEachOther(t *testing.T) {
 				if before > 10 {
 					t.Errorf("%d writes", before)
 				}
-				want := "Invalid " + canonicalARN(fmt.Sprint(broken["arn"]))
+				want := "Invalid " + canonicalARN(fmt.Sprint(tc.broken["arn"]))
 				if got := statusOf(m, "a"); got != want {
 					t.Errorf("the status is %q, want %q", got, want)
 				}
@@ -106,8 +118,8 @@ func TestTwoServersDoNotContradictEachOther(t *testing.T) {
 					t.Errorf("%d more writes", after-before)
 				}
 				// The first has seen what was good.
-				if !one.maps(t, role("A")) || !two.maps(t, role("A")) {
-					t.Error("A is not mapped")
+				if !one.maps(t, role("A")) || two.maps(t, role("A")) != tc.maps {
+					t.Errorf("A is mapped by the first: %v, by the second: %v", one.maps(t, role("A")), two.maps(t, role("A")))
 				}
 				// Mended, it is good to both.
 				m.put("a", spec(role("A"), "a"))
@@ -117,6 +129,72 @@ func TestTwoServersDoNotContradictEachOther(t *testing.T) {
 				}
 				if got, want := statusOf(m, "b"), "Duplicate "+canonicalARN(role("A")); got != want {
 					t.Errorf("the younger's is %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+// An object that makes no sense holds its ARN's place, also if nobody knows what it
+// said before: a younger one does not come into force by a restart.
+func TestBrokenOlderHoldsItsPlace(t *testing.T) {
+	t.Parallel()
+	typed := spec(role("A"), "old")
+	typed["groups"] = "view"
+	for name, tc := range map[string]struct {
+		broken map[string]any
+		maps   bool // the younger is in force after a restart
+	}{
+		"username":          {spec(role("path/A"), "{{Nonsense}}"), false},
+		"no username":       {spec(role("a"), ""), false},
+		"groups":            {typed, false},
+		"ARN":               {spec("hello", "old"), true},
+		"somebody else":     {spec(role("B"), "{{Nonsense}}"), true},
+		"another partition": {spec("arn:aws-cn:iam::111122223333:role/A", "old"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory()
+				m.put("old", spec(role("A"), "old"))
+				first := serve(m)
+				time.Sleep(time.Minute)
+				m.put("young", spec(role("A"), "young"))
+				time.Sleep(time.Minute)
+				m.put("old", tc.broken)
+				time.Sleep(time.Minute)
+				if got := first.username(t, role("A")); got != "old" {
+					t.Errorf("before the restart A is %s", got)
+				}
+				first.stop()
+				second := serve(m)
+				defer second.stop()
+				time.Sleep(time.Minute)
+				want, reason := "", "Duplicate"
+				if tc.maps {
+					want, reason = "young", "Accepted"
+				}
+				if got := second.username(t, role("A")); got != want {
+					t.Errorf("after the restart A is %q, want %q", got, want)
+				}
+				if got := statusOf(m, "young"); !strings.HasPrefix(got, reason) {
+					t.Errorf("the younger says %q, want %s", got, reason)
+				}
+				said := fmt.Sprint(accepted(m.get("old"))["message"], accepted(m.get("young"))["message"], second.store.Status()[0].Findings)
+				for _, part := range []string{"no younger IAMIdentityMapping of its ARN is in force", "old names the same principal, and is not in order: mend or delete it"} {
+					if !tc.maps && strings.Count(said, part) != 2 {
+						t.Errorf("%q is not said in the status and on the page: %s", part, said)
+					}
+				}
+				m.put("old", spec(role("A"), "mended"))
+				time.Sleep(time.Minute)
+				if got := second.username(t, role("A")); got != "mended" {
+					t.Errorf("mended, A is %s", got)
+				}
+				m.delete("old")
+				time.Sleep(time.Minute)
+				if got := second.username(t, role("A")); got != "young" {
+					t.Errorf("when the older is gone, A is %s", got)
 				}
 			})
 		})
