@@ -118,6 +118,14 @@ func (d *decoder) texts(to *[]string) func(*yaml.Node, string) {
 	})
 }
 
+// groups is texts for an entry's groups, and notes whether nothing stands there.
+func (d *decoder) groups(to *[]string, blank *bool) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		*blank = isNull(n)
+		d.texts(to)(n, key)
+	}
+}
+
 // words reads a list, or one text with blanks between the elements, as the
 // original does, or with commas, as the flag has them.
 func (d *decoder) words(to *[]string) func(*yaml.Node, string) {

@@ -102,6 +102,9 @@ type MapRole struct {
 	UserID   string   `yaml:"userid,omitempty"`
 	Username string   `yaml:"username,omitempty"`
 	Groups   []string `yaml:"groups,omitempty"`
+	// blankGroups says that nothing stands after "groups", which is no way to
+	// say that there are none.
+	blankGroups bool
 }
 
 // SSO names a permission set of IAM Identity Center.
@@ -117,6 +120,9 @@ type MapUser struct {
 	UserID   string   `yaml:"userid,omitempty"`
 	Username string   `yaml:"username,omitempty"`
 	Groups   []string `yaml:"groups,omitempty"`
+	// blankGroups says that nothing stands after "groups", which is no way to
+	// say that there are none.
+	blankGroups bool
 }
 
 // ReservedPrefix forbids usernames that start with one of the prefixes to come
@@ -163,4 +169,21 @@ func (s *Server) Mappings() mapping.Mappings {
 	}
 	m.Accounts = append(m.Accounts, s.MapAccounts...)
 	return m
+}
+
+// BlankGroups returns the places of the entries that have "groups" with nothing
+// after it, by section, as mapping.Listed wants them in LostBy.
+func (s *Server) BlankGroups() map[string]map[int]string {
+	blank := map[string]map[int]string{mapping.MapRoles: {}, mapping.MapUsers: {}}
+	for i, r := range s.MapRoles {
+		if r.blankGroups {
+			blank[mapping.MapRoles][i] = "groups"
+		}
+	}
+	for i, u := range s.MapUsers {
+		if u.blankGroups {
+			blank[mapping.MapUsers][i] = "groups"
+		}
+	}
+	return blank
 }

@@ -153,7 +153,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 				}},
 				"userid":   {"userid", d.text(&r.UserID)},
 				"username": {"username", d.text(&r.Username)},
-				"groups":   {"groups", d.texts(&r.Groups)},
+				"groups":   {"groups", d.groups(&r.Groups, &r.blankGroups)},
 			})
 			s.MapRoles = append(s.MapRoles, r)
 		})},
@@ -163,7 +163,7 @@ func (d *decoder) server(n *yaml.Node, key string, s *Server) {
 				"userarn":  {"userarn", d.text(&u.UserARN)},
 				"userid":   {"userid", d.text(&u.UserID)},
 				"username": {"username", d.text(&u.Username)},
-				"groups":   {"groups", d.texts(&u.Groups)},
+				"groups":   {"groups", d.groups(&u.Groups, &u.blankGroups)},
 			})
 			s.MapUsers = append(s.MapUsers, u)
 		})},

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/capiam/capiam/pkg/mapping"
 )
 
 func TestParseOriginalsKeys(t *testing.T) {
@@ -243,6 +245,18 @@ func TestAddressesAndHostNames(t *testing.T) {
 		if got := isHost(text); got != want {
 			t.Errorf("%q: got %v", text, got)
 		}
+	}
+}
+
+func TestBlankGroups(t *testing.T) {
+	t.Parallel()
+	f, err := Parse("f", []byte("server:\n  mapRoles:\n  - {rolearn: a, groups: []}\n  - {rolearn: b, groups: }\n  - {rolearn: c}\n  mapUsers:\n  - {userarn: d, groups: [g]}\n  - {userarn: e, Groups: ~}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]map[int]string{mapping.MapRoles: {1: "groups"}, mapping.MapUsers: {1: "groups"}}
+	if got := f.Server.BlankGroups(); !reflect.DeepEqual(want, got) {
+		t.Errorf("got %v", got)
 	}
 }
 
