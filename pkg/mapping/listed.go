@@ -1,8 +1,11 @@
 package mapping
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/capiam/capiam/pkg/iam"
 )
 
 // Listed is a table that stood in a file, and has been read by whoever knows the
@@ -21,8 +24,8 @@ type Listed struct {
 }
 
 // WithLastGood is to a file what ParseWithLastGood is to aws-auth: the same
-// mistakes keep the same entries. What is damaged and has no last good form stays
-// in the table, and NewIndex reports it. Last may be nil.
+// mistakes keep the same entries. An entry that is damaged and has no last good form
+// stays in the table, and NewIndex reports it. Last may be nil.
 func (l Listed) WithLastGood(last *AWSAuth) (*AWSAuth, []Finding) {
 	a := &AWSAuth{sections: make(map[string]*section, len(sectionNames)), strict: l.StrictUserID}
 	found := make(map[string][]Finding, len(sectionNames))
@@ -30,8 +33,13 @@ func (l Listed) WithLastGood(last *AWSAuth) (*AWSAuth, []Finding) {
 		s := &section{listed: slices.Contains(l.Sections, key)}
 		a.sections[key] = s
 		if key == MapAccounts {
-			for _, account := range l.Mappings.Accounts {
-				s.items = append(s.items, item{account: account, id: account})
+			for i, account := range l.Mappings.Accounts {
+				it := item{account: account, id: account}
+				if !iam.IsAccountID(account) {
+					it.damaged, it.id = true, ""
+					found[key] = append(found[key], Finding{Severity: Error, Key: key, Index: i, Message: fmt.Sprintf("%q is not an account's twelve digits", clip(account))})
+				}
+				s.items = append(s.items, it)
 			}
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,34 +95,32 @@ func readTable(path string) ([]byte, error) {
 	return data, err
 }
 
+// mountedFile is the MountedFile backend: the mappings of the configuration file.
+type mountedFile struct {
+	path  string
+	store *Store
+	last  *mapping.AWSAuth
+}
+
 // FollowMounted keeps the MountedFile backend at what the configuration file
 // says, until ctx ends. The first load is the caller's, who gives the table that is
 // in force, and the file as it was then, nil to have it read again. A later file
-// that a server would not start with (see CheckMounted) keeps what was good, and
-// so does an entry that is wrong. An entry that is gone is gone. A nil tick is
-// once a second.
+// that is no configuration keeps what was good as a whole. An entry that is wrong
+// keeps what it said, although no server would start with some (see CheckMounted),
+// and so does a list in which nothing else is left. An entry that is gone is gone.
+// A nil tick is once a second.
 func FollowMounted(ctx context.Context, path string, info os.FileInfo, loaded mapping.Mappings, store *Store, tick <-chan time.Time) {
 	tick, stop := orTicker(tick)
 	defer stop()
-	var last *mapping.AWSAuth // made when it is needed: a table may be large
+	m := mountedFile{path: path, store: store}
 	file := watchedFile{path: path, read: readTable, last: info, looked: info != nil}
 	for {
 		if data, changed, err := file.look(); changed {
-			var m mapping.Mappings
-			if err == nil {
-				m, err = parseMounted(path, data)
+			if m.last == nil { // made when it is needed: a table may be large
+				m.last, _ = listed(loaded).WithLastGood(nil)
+				loaded = mapping.Mappings{}
 			}
-			if err != nil {
-				store.Fail(mapping.BackendMountedFile, fmt.Sprintf("%s: %v", path, err))
-			} else {
-				if last == nil {
-					last, _ = listed(loaded).WithLastGood(nil)
-					loaded = mapping.Mappings{}
-				}
-				next, findings := listed(m).WithLastGood(last)
-				last = next
-				store.Set(mapping.BackendMountedFile, next.Mappings(), findings, "")
-			}
+			m.take(data, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -131,22 +130,60 @@ func FollowMounted(ctx context.Context, path string, info os.FileInfo, loaded ma
 	}
 }
 
+// take puts what was found in force, as far as it is good.
+func (f *mountedFile) take(data []byte, err error) {
+	var read mapping.Listed
+	if err == nil {
+		read, err = parseMounted(f.path, data)
+	}
+	if err != nil {
+		f.store.Fail(mapping.BackendMountedFile, fmt.Sprintf("%s: %v", f.path, err))
+		return
+	}
+	next, findings := read.WithLastGood(f.last)
+	if CheckMounted(read.Mappings) != nil {
+		findings = append(findings, mapping.Finding{
+			Severity: mapping.Error, Key: f.path, Index: -1, Message: "a server would not start with it, for an entry's ARN or sso",
+		})
+	}
+	var problems []string
+	// Every list is meant to be there, so it is damage that has emptied one.
+	for _, section := range next.Emptied() {
+		if f.last.InForce(section) > 0 {
+			next.Keep(section, f.last)
+			findings = append(findings, damageIn(mapping.BackendMountedFile, read, section)...)
+			problems = append(problems, fmt.Sprintf("nothing in %s of %s makes sense; its last entries stay in force until something does", section, f.path))
+		}
+	}
+	f.last = next
+	f.store.Set(mapping.BackendMountedFile, next.Mappings(), findings, strings.Join(problems, "; "))
+}
+
+// damageIn returns what is wrong with the entries of a section in whose place
+// others are kept: the store sees only those.
+func damageIn(backend string, l mapping.Listed, section string) []mapping.Finding {
+	m := mapping.Mappings{Roles: l.Mappings.Roles, Users: l.Mappings.Users} // WithLastGood reports the accounts
+	_, findings := mapping.NewIndex([]mapping.Source{{Name: backend, Mappings: m, StrictUserID: l.StrictUserID}}, mapping.IndexOptions{})
+	return slices.DeleteFunc(findings, func(f mapping.Finding) bool { return f.Key != section || f.Severity != mapping.Error })
+}
+
 // listed is a table whose every section is meant as it is: the configuration file
 // is checked for misspelt keys by whoever reads it.
 func listed(m mapping.Mappings) mapping.Listed {
 	return mapping.Listed{Mappings: m, Sections: sections}
 }
 
-func parseMounted(path string, data []byte) (mapping.Mappings, error) {
+func parseMounted(path string, data []byte) (mapping.Listed, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return mapping.Mappings{}, errors.New("empty: somebody has begun to write it, or failed")
+		return mapping.Listed{}, errors.New("empty: somebody has begun to write it, or failed")
 	}
 	f, err := config.Parse(path, data)
 	if err != nil {
-		return mapping.Mappings{}, err
+		return mapping.Listed{}, err
 	}
-	m := f.Server.Mappings()
-	return m, CheckMounted(m)
+	l := listed(f.Server.Mappings())
+	l.LostBy = f.Server.BlankGroups()
+	return l, nil
 }
 
 // CheckMounted returns what must keep a server from starting with a MountedFile

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/capiam/capiam/pkg/authenticator/config"
+	"github.com/capiam/capiam/pkg/iam"
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
@@ -48,7 +50,7 @@ func TestMountedFileIsFollowed(t *testing.T) {
 	write("third", "junk-arn-of-another-length")
 	tick <- time.Time{}
 	tick <- time.Time{}
-	if got := b.username(role("A")); got != "second" || !strings.Contains(b.store.Status()[0].Problem, "junk") {
+	if got := b.username(role("A")); got != "second" || !strings.Contains(b.store.Status()[0].Problem, "nothing in mapRoles of") {
 		t.Errorf("got %s, %+v", got, b.store.Status())
 	}
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -77,6 +79,130 @@ func TestMountedFileIsFollowed(t *testing.T) {
 	tick <- time.Time{}
 	if a, bb := b.username(role("A")), b.username(role("B")); a != "nobody" || bb != "b" {
 		t.Errorf("A is %s, B is %s", a, bb)
+	}
+}
+
+// mountedBench is a MountedFile backend that looks when it is told to.
+type mountedBench struct {
+	bench
+	path string
+	tick chan time.Time
+	n    int
+}
+
+// newMountedBench returns one that has started with a configuration file's
+// "server" part.
+func newMountedBench(t *testing.T, server string) *mountedBench {
+	b := &mountedBench{
+		bench: bench{t: t, store: NewStore([]string{mapping.BackendMountedFile}, StoreOptions{Partition: "aws"})},
+		path:  filepath.Join(t.TempDir(), "config.yaml"), tick: make(chan time.Time),
+	}
+	b.place(server)
+	f, err := config.Load(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := f.Server.Mappings()
+	b.store.Set(mapping.BackendMountedFile, loaded, nil, "")
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	wg.Go(func() { FollowMounted(ctx, b.path, f.Info, loaded, b.store, b.tick) })
+	b.tick <- time.Time{}
+	return b
+}
+
+// place puts a "server" part in the file's place. No two of them are of one size.
+func (b *mountedBench) place(server string) {
+	b.t.Helper()
+	b.n++
+	text := "clusterID: c\nserver:\n" + server + strings.Repeat("#", 1000*b.n) + "\n"
+	if err := os.WriteFile(b.path, []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// write is place, and has it looked at: when the second tick is taken, what the
+// first found is in force.
+func (b *mountedBench) write(server string) {
+	b.t.Helper()
+	b.place(server)
+	b.tick <- time.Time{}
+	b.tick <- time.Time{}
+}
+
+// who returns an ARN's username and groups, or "nobody".
+func (b *mountedBench) who(arn string) string {
+	b.t.Helper()
+	a, err := iam.ParseARN(arn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m, err := b.store.Lookup(mapping.Principal{ARN: a})
+	if err != nil {
+		return "nobody"
+	}
+	return strings.TrimSpace(m.Username.String() + " " + strings.Join(m.Entry.Groups, " "))
+}
+
+// What is wrong in a later file costs only what it is about, which keeps what it
+// said. What is gone is gone.
+func TestMountedEntryKeepsWhatWasGood(t *testing.T) {
+	t.Parallel()
+	const account = "arn:aws:iam::444455556666:role/X"
+	entry := func(arn, username, groups string) string {
+		return "  - rolearn: " + arn + "\n    username: " + username + "\n    groups:" + groups + "\n"
+	}
+	a, b := entry(role("A"), "a", " [g]"), entry(role("B"), "b", " [system:masters]")
+	list := func(entries ...string) string {
+		return "  mapRoles:\n" + strings.Join(entries, "") + "  mapAccounts: [\"444455556666\"]\n"
+	}
+	for name, tc := range map[string]struct {
+		now     string
+		a, b    string // whom they are afterwards
+		says    string
+		restart bool // whether a server would start with it
+	}{
+		"blank groups":           {list(a, entry(role("B"), "b", "")), "a g", "b system:masters", `mapRoles[1].groups: none, where there were some before, and "groups" has nothing after it`, true},
+		"null groups":            {list(a, entry(role("B"), "b", " ~")), "a g", "b system:masters", `"groups" has nothing after it`, true},
+		"no groups are meant":    {list(a, entry(role("B"), "b", " []")), "a g", "b", "", true},
+		"groups are taken out":   {list(a, "  - {rolearn: \""+role("B")+"\", username: b}\n"), "a g", "b", "", true},
+		"junk ARN":               {list(entry("junk", "b", " [system:masters]")), "nobody", "b system:masters", "mapRoles[0].arn: ", false},
+		"no ARN":                 {list(entry("", "b", " [system:masters]")), "nobody", "b system:masters", "mapRoles[0].arn: missing", false},
+		"new entry without one":  {list("  - username: x\n", b), "nobody", "b system:masters", "mapRoles[0].arn: missing", false},
+		"new, and no other left": {list("  - username: x\n"), "a g", "b system:masters", "nothing in mapRoles of ", false},
+		"permission set":         {list(b, "  - sso: {permissionSetName: Admin, accountID: \"1\"}\n    username: x\n"), "nobody", "b system:masters", "mapRoles[1].sso.accountID: ", false},
+		"short account":          {strings.Replace(list(a, b), "444455556666", "44445555666", 1), "a g", "b system:masters", "mapAccounts[0]: \"44445555666\" is not an account's twelve digits", true},
+		"empty list":             {"  mapRoles: []\n  mapAccounts: [\"444455556666\"]\n", "nobody", "nobody", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMountedBench(t, list(a, b))
+			for range 2 { // also when the same is read again
+				m.write(tc.now)
+				st := m.store.Status()[0]
+				said := st.Problem
+				for _, f := range st.Findings {
+					said += "\n" + f.String()
+				}
+				if a, b := m.who(role("A")), m.who(role("B")); a != tc.a || b != tc.b {
+					t.Errorf("A is %s, B is %s: %s", a, b, said)
+				}
+				if got := m.who(account); got != account {
+					t.Errorf("the account's are %s: %s", got, said)
+				}
+				if !strings.Contains(said, tc.says) || tc.says == "" && said != "" {
+					t.Errorf("said: %s", said)
+				}
+				if strings.Contains(said, "a server would not start with it") == tc.restart {
+					t.Errorf("of a restart it says: %s", said)
+				}
+			}
+			m.write(list(entry(role("A"), "mended", " [g]")))
+			if a, b := m.who(role("A")), m.who(role("B")); a != "mended g" || b != "nobody" || m.store.Status()[0].Problem != "" || len(m.store.Status()[0].Findings) > 0 {
+				t.Errorf("mended: A is %s, B is %s, %+v", a, b, m.store.Status()[0])
+			}
+		})
 	}
 }
 
