@@ -49,10 +49,11 @@ type dynamicFile struct {
 }
 
 // FollowDynamic keeps the DynamicFile backend at what a JSON file says, until ctx
-// ends. What goes for aws-auth goes for the file: what is wrong keeps what was
-// good, and what is gone from it without a word stays for the grace time. A file
-// that is not of the form at all is refused as a whole, and one that is deleted
-// maps nobody at once, as with the original: that is how to switch it off.
+// ends. What goes for aws-auth goes for the file: an entry that is wrong keeps what
+// it said, and what is gone without a word stays for the grace time. As with the
+// original, a file is refused as a whole that is not JSON, or has a value of a
+// wrong type, an entry without an ARN or an sso entry, and one that is deleted maps
+// nobody at once: that is how to switch it off.
 func FollowDynamic(ctx context.Context, opts DynamicOptions) {
 	tick, stop := orTicker(opts.Tick)
 	defer stop()
@@ -104,9 +105,15 @@ func (d *dynamicFile) take(data []byte, err error) {
 // put puts in force what was read.
 func (d *dynamicFile) put() {
 	next, findings := d.read.WithLastGood(d.last)
+	emptied := next.Emptied()
 	problem := d.grace.keep(next, d.last, func(section string) string {
 		return fmt.Sprintf("%s of %s has been emptied (write [] if nobody is meant)", section, d.opts.Path)
 	})
+	for _, section := range emptied {
+		if _, kept := d.grace.since[section]; kept {
+			findings = append(findings, damageIn(mapping.BackendDynamicFile, d.read, section)...)
+		}
+	}
 	d.last = next
 	d.opts.Store.Set(mapping.BackendDynamicFile, next.Mappings(), findings, problem)
 }

@@ -70,7 +70,8 @@ func (b *dynamicBench) remove() {
 	if err := os.Remove(b.path); err != nil {
 		b.t.Fatal(err)
 	}
-	b.look()
+	b.look() // which sees that it is missing
+	b.look() // and that it still is
 }
 
 // look takes two ticks: when the second is taken, what the first found is in force.
@@ -149,6 +150,12 @@ func TestDynamicEntryKeepsWhatWasGood(t *testing.T) {
 			t.Errorf("%s: mended, and yet %s", name, got)
 		}
 	}
+	// Who is taken out in the same edit is out.
+	b.write(`{"mapRoles":[` + other + `,{"rolearn":"` + role("R") + `","username":"u","groups":["g"]}],"mapUsers":[],"mapAccounts":[]}`)
+	b.write(`{"mapRoles":[{"rolearn":"` + role("R") + `","username":""}],"mapUsers":[],"mapAccounts":[]}`)
+	if r, o := b.username(role("R")), b.username(role("Other")); r != "u" || o != "nobody" {
+		t.Errorf("R is %s, the other, who is gone, is %s", r, o)
+	}
 	// No groups are meant, and so is the removal.
 	b.write(`{"mapRoles":[{"rolearn":"` + role("R") + `","username":"new","groups":[]},` + other + `],"mapUsers":[],"mapAccounts":[]}`)
 	if got := b.username(role("R")); got != "new" || b.said() != "" {
@@ -207,6 +214,35 @@ func TestDynamicFileEmptied(t *testing.T) {
 	b.write(`{"mapRoles":[],"mapUsers":[],"mapAccounts":[]}`)
 	if got := b.username(role("R")); got != "nobody" || b.said() != "" {
 		t.Errorf("nobody is meant: %s, %s", got, b.said())
+	}
+}
+
+// A list in which nothing makes sense any more counts as emptied, and what is wrong
+// with it is said.
+func TestDynamicListDamaged(t *testing.T) {
+	t.Parallel()
+	const account = "arn:aws:iam::444455556666:role/X"
+	for name, tc := range map[string]struct {
+		text, arn, username, says string
+	}{
+		"account":      {strings.Replace(goodDynamic, `"444455556666"`, `"44445555666"`, 1), account, account, `error mapAccounts[0]: "44445555666" is not an account's twelve digits`},
+		"another role": {strings.Replace(goodDynamic, role("p/R"), "arn:aws:iam::1:role/Else", 1), role("R"), "u", "error DynamicFile: mapRoles[0].arn: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newDynamicBench(t)
+			b.place(goodDynamic)
+			b.start()
+			b.write(strings.Replace(tc.text, `"username":"u"`, `"username":"else"`, 1))
+			if got := b.username(tc.arn); got != tc.username || !strings.Contains(b.said(), tc.says) || !strings.Contains(b.said(), "stay in force until") {
+				t.Errorf("%s, said: %s", got, b.said())
+			}
+			b.clock.advance(2 * time.Hour)
+			b.look()
+			if got := b.username(tc.arn); got != "nobody" || !strings.Contains(b.said(), tc.says) {
+				t.Errorf("after the grace time: %s, said: %s", got, b.said())
+			}
+		})
 	}
 }
 
