@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -212,9 +211,5 @@ func parseDynamic(data []byte, strict bool) (mapping.Listed, time.Time, error) {
 	}
 	l.Mappings.Accounts = doc.Accounts
 	l.Others = otherFields(data, append([]string{"Version", "LastUpdatedDateTime"}, sections...)...)
-	var updated time.Time
-	if sec, err := strconv.ParseInt(doc.Updated, 10, 64); err == nil && sec > 0 {
-		updated = time.Unix(sec, 0)
-	}
-	return l, updated, nil
+	return l, unixTime(doc.Updated), nil
 }
