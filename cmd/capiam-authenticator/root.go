@@ -75,6 +75,7 @@ configuration file, the port and the paths are the same.`,
 		newInitCommand(g),
 		newBootstrapCommand(g),
 		newReadyCommand(g),
+		newOwnCommand(g),
 		newVersionCommand(g),
 	)
 	return cmd
