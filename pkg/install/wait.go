@@ -126,12 +126,18 @@ func problem(p *corev1.Pod) string {
 			return ""
 		}
 	}
-	for _, c := range p.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil && w.Reason != "" {
-			return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
+	// Until init containers are done, the others only wait for them.
+	for _, c := range p.Status.InitContainerStatuses {
+		if t := c.State.Terminated; t != nil && t.ExitCode == 0 {
+			continue
 		}
-		if t := c.State.Terminated; t != nil {
-			return fmt.Sprintf("exited with %d: %s", t.ExitCode, t.Reason)
+		if why := stopped(c.State); why != "" {
+			return why
+		}
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if why := stopped(c.State); why != "" {
+			return why
 		}
 	}
 	for _, c := range p.Status.Conditions {
@@ -140,6 +146,17 @@ func problem(p *corev1.Pod) string {
 		}
 	}
 	return "not ready"
+}
+
+// stopped says why a container does not run; it is empty if it does.
+func stopped(s corev1.ContainerState) string {
+	if w := s.Waiting; w != nil && w.Reason != "" {
+		return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
+	}
+	if t := s.Terminated; t != nil {
+		return fmt.Sprintf("exited with %d: %s", t.ExitCode, t.Reason)
+	}
+	return ""
 }
 
 func equalReadiness(a, b Readiness) bool {

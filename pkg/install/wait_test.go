@@ -56,6 +56,14 @@ func TestReadiness(t *testing.T) {
 		{"a crash", []runtime.Object{node, daemonSet(half), pod(corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
 			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error"}},
 		}}})}, false, "exited with 1: Error"},
+		{"an image that is not there for an init container", []runtime.Object{node, daemonSet(half), pod(corev1.PodStatus{
+			InitContainerStatuses: waiting("ImagePullBackOff", "not found").ContainerStatuses,
+			ContainerStatuses:     waiting("PodInitializing", "").ContainerStatuses,
+		})}, false, "pod p on node n: ImagePullBackOff: not found"},
+		{"a crash after an init container", []runtime.Object{node, daemonSet(half), pod(corev1.PodStatus{
+			InitContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "Completed"}}}},
+			ContainerStatuses:     waiting("CrashLoopBackOff", "").ContainerStatuses,
+		})}, false, "CrashLoopBackOff"},
 		{"no place", []runtime.Object{node, daemonSet(half), pod(corev1.PodStatus{Conditions: []corev1.PodCondition{
 			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no port"},
 		}})}, false, "Unschedulable: no port"},
