@@ -33,6 +33,10 @@ func TestValuesByHand(t *testing.T) {
 			v["imagePullSecrets"] = []any{"registry"}
 			v["podAnnotations"] = map[string]any{"example.com/on": "true"}
 		}, ""},
+		{"another directory of the node", func(v map[string]any) { v["snapshot"] = map[string]any{"hostPath": "/data/.my_dir/a-b.c"} }, ""},
+		{"a directory that depends", func(v map[string]any) { v["snapshot"] = map[string]any{"hostPath": "var/lib/x"} }, "hostPath"},
+		{"a directory by detours", func(v map[string]any) { v["snapshot"] = map[string]any{"hostPath": "/var/lib/../x"} }, "hostPath"},
+		{"all of the node", func(v map[string]any) { v["snapshot"] = map[string]any{"hostPath": "/"} }, "hostPath"},
 		{"no certificate", func(v map[string]any) { v["tls"] = map[string]any{} }, "tls.cert is required"},
 		{"no image", func(v map[string]any) { delete(v, "image") }, "image is required"},
 		{"no cluster ID", func(v map[string]any) { delete(v, "clusterID") }, "clusterID is required"},

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,7 +92,8 @@ func hasEnv(c corev1.Container, name, value string) bool {
 }
 
 // TestPodSecurity checks what the Pod Security level "restricted" asks for,
-// apart from the host network.
+// apart from the host network, and from the node's directory with the container
+// that gives it to the server (see TestSnapshotOutlivesThePod).
 func TestPodSecurity(t *testing.T) {
 	t.Parallel()
 	pod := find[appsv1.DaemonSet](t, render(t, everything()), "DaemonSet", ReleaseName).Spec.Template.Spec
@@ -109,12 +111,17 @@ func TestPodSecurity(t *testing.T) {
 		t.Errorf("container: %+v", c.SecurityContext)
 	}
 	for _, v := range pod.Volumes {
-		if v.HostPath != nil {
+		if v.HostPath != nil && v.Name != snapshotVolume {
 			t.Errorf("volume %s is a path of the node", v.Name)
 		}
 	}
-	if len(pod.InitContainers) > 0 {
-		t.Error("there is an init container")
+	if len(pod.InitContainers) != 1 {
+		t.Fatalf("there are %d init containers", len(pod.InitContainers))
+	}
+	own := pod.InitContainers[0].SecurityContext
+	if *own.AllowPrivilegeEscalation || *own.Privileged || !*own.ReadOnlyRootFilesystem ||
+		!slices.Equal(own.Capabilities.Drop, []corev1.Capability{"ALL"}) || !slices.Equal(own.Capabilities.Add, []corev1.Capability{"CHOWN"}) {
+		t.Errorf("init container: %+v", own)
 	}
 	if pod.PriorityClassName != "system-node-critical" {
 		t.Errorf("priority class %q", pod.PriorityClassName)

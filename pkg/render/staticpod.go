@@ -25,6 +25,9 @@ import (
 // StaticPodName is the static pod's name, to which the kubelet adds the node's.
 const StaticPodName = ReleaseName + "-bootstrap"
 
+// snapshotVolume is the chart's volume for the last good mappings.
+const snapshotVolume = "snapshot"
+
 // bootstrapDir is where the static pod's containers hand credentials over.
 const bootstrapDir = "/run/aws-iam-authenticator"
 
@@ -52,6 +55,9 @@ func staticPod(release []*unstructured.Unstructured, cfg *config.File) ([]byte, 
 		return nil, errors.New("static pod: the DaemonSet's pod has not one container")
 	}
 	server := &spec.Containers[0]
+	// It keeps no mappings, and needs nothing of the node for them.
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == snapshotVolume })
+	server.VolumeMounts = slices.DeleteFunc(server.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == snapshotVolume })
 	for _, e := range server.Env {
 		if e.ValueFrom != nil && e.ValueFrom.FieldRef == nil {
 			return nil, fmt.Errorf("static pod: the environment's %s comes from an object, which it cannot have", e.Name)

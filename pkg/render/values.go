@@ -20,6 +20,7 @@ type values struct {
 	Config           map[string]any `json:"config,omitempty"`
 	InstanceMetadata bool           `json:"instanceMetadata,omitempty"`
 	TLS              tlsValues      `json:"tls"`
+	Snapshot         *snapshot      `json:"snapshot,omitempty"`
 	GroupBindings    []groupBinding `json:"groupBindings,omitempty"`
 	ExtraTolerations []toleration   `json:"extraTolerations,omitempty"`
 	Proxy            *proxyValues   `json:"proxy,omitempty"`
@@ -28,6 +29,10 @@ type values struct {
 type tlsValues struct {
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
+}
+
+type snapshot struct {
+	HostPath string `json:"hostPath"`
 }
 
 type groupBinding struct {
@@ -67,6 +72,9 @@ func chartValues(in Input) (map[string]any, error) {
 		InstanceMetadata: needsEC2(Mappings(in.Spec)),
 		TLS:              tlsValues{Cert: string(in.Webhook.Leaf.CertPEM), Key: string(in.Webhook.Leaf.KeyPEM)},
 		Proxy:            proxy(cluster),
+	}
+	if s.Server.Implementation == v1alpha1.ImplementationAWSIAMAuthenticator {
+		v.Snapshot = &snapshot{} // it keeps none
 	}
 	for _, t := range cluster.ControlPlaneConfiguration.Taints {
 		v.ExtraTolerations = append(v.ExtraTolerations, tolerate(t))

@@ -28,7 +28,7 @@ nor where things are mounted.
 */}}
 {{- define "authenticator.config" -}}
 {{- $id := required "clusterID is required: the name tokens are made for" .Values.clusterID }}
-{{- $fixed := dict "clusterID" $id "server" (dict "snapshotDir" "/var/cache/aws-iam-authenticator") }}
+{{- $fixed := dict "clusterID" $id "server" (dict "snapshotDir" (include "authenticator.snapshotDir" .)) }}
 {{- if has "DynamicFile" .Values.backendModes }}
 {{- $_ := set $fixed.server "dynamicfilepath" "/etc/aws-iam-authenticator-dynamic/mappings.json" }}
 {{- end }}
@@ -38,6 +38,29 @@ nor where things are mounted.
 {{- toYaml (merge $fixed (deepCopy .Values.config)) }}
 {{- end }}
 
+{{/*
+The node's directory for the last good mappings, of which there are none but
+aws-auth's.
+*/}}
+{{- define "authenticator.snapshotHostPath" -}}
+{{- if has "EKSConfigMap" .Values.backendModes }}{{ .Values.snapshot.hostPath }}{{ end }}
+{{- end }}
+
+{{/*
+Where the container has them. On the node it is a directory within the one that is
+mounted, which the kubelet makes and nobody gives away.
+*/}}
+{{- define "authenticator.snapshotDir" -}}
+{{- if include "authenticator.snapshotHostPath" . -}}
+/var/lib/capiam-authenticator/mappings
+{{- else -}}
+/var/cache/aws-iam-authenticator
+{{- end }}
+{{- end }}
+
+{{/*
+A socket is one pod's alone, wherever the mappings are.
+*/}}
 {{- define "authenticator.healthSocket" -}}
 /var/cache/aws-iam-authenticator/health.sock
 {{- end }}
