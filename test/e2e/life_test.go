@@ -69,6 +69,8 @@ func TestLife(t *testing.T) {
 			}
 		}
 		w.checkLogins(t, "dev", "viewers", "testers")
+		w.checkSnapshotOutlivesPod(t, "dev", "viewers", "testers")
+		w.checkLogins(t, "dev", "viewers", "testers")
 	})
 
 	t.Run("rolled", func(t *testing.T) {
