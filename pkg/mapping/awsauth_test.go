@@ -88,7 +88,7 @@ func TestDamagedEntries(t *testing.T) {
 		{"username a date", arn + "\n  username: 2026-01-01", "a date is not text"},
 		{"username binary", arn + "\n  username: !!binary aGVsbG8=", "is not text"},
 		{"username twice", arn + "\n  username: a\n  userName: b", "userName is there twice"},
-		{"ARN twice", arn + "\n  username: a\n  roleARN: x", "roleARN is there twice"},
+		{"ARN twice", arn + "\n  username: a\n  roleARN: arn:aws:iam::111122223333:role/Bad", "roleARN is there twice"},
 		{"ARN a number", "rolearn: 5\n  username: a", "a number is not text"},
 		{"unknown variable", arn + "\n  username: \"{{Foo}}\"", "unknown variable"},
 		{"sso as text", "sso: Admin\n  username: u", "text is not a permission set"},
@@ -292,5 +292,32 @@ func TestDataIsKept(t *testing.T) {
 	data[MapRoles] = "changed"
 	if got := a.Data(); got[MapRoles] != goodText || got["other"] != "x" || Size(got) != len(goodText)+1 {
 		t.Errorf("Data() = %v", got)
+	}
+}
+
+// An entry that its neighbour has swallowed breaks the key, as nobody knows whom
+// it maps.
+func TestSwallowedEntryBreaksKey(t *testing.T) {
+	t.Parallel()
+	const list = "- rolearn: arn:aws:iam::111122223333:role/Bad\n  username: bad\n  groups:\n  - a\n"
+	for _, tt := range []struct {
+		name, text, want string
+		broken           bool
+	}{
+		{"a dash is lost", goodText + strings.Replace(list, "- ", "  ", 1), "(line 5): its entry has another principal before this rolearn: each entry starts with \"- \"", true},
+		{"a dash is lost before sso", goodText + "  sso: {permissionSetName: Admin, accountID: \"111122223333\"}\n  username: u\n", "another principal before this sso", true},
+		{"indented under groups", list + "  " + strings.ReplaceAll(list, "\n", "\n  "), "(line 5): an entry stands among the groups", true},
+		{"the same line twice", list + "  rolearn: arn:aws:iam::111122223333:role/Bad\n", "rolearn is there twice", false},
+		{"ARN and sso", list + "  sso: {permissionSetName: Admin, accountID: \"111122223333\"}\n", "either an ARN or sso", false},
+		{"a group that is a mapping", list + "  - team: dev\n", "a mapping is not text", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a, findings := Parse(map[string]string{MapRoles: tt.text})
+			wantFinding(t, findings, Error, tt.want)
+			if got := len(a.Broken()) > 0; got != tt.broken {
+				t.Errorf("broken is %v", got)
+			}
+		})
 	}
 }

@@ -14,6 +14,9 @@ func identity(e Entry, partition string) (string, bool) {
 		if e.ARN != "" || !isPermissionSet(e.SSO.PermissionSetName) || !iam.IsAccountID(e.SSO.AccountID) {
 			return "", false
 		}
+		if _, known := iam.LookupPartition(e.SSO.Partition); e.SSO.Partition != "" && !known {
+			return "", false
+		}
 		return ssoKey(*e.SSO, partition), true
 	}
 	a, err := iam.ParseARNAnyCase(e.ARN)

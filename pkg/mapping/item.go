@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,10 @@ type itemParser struct {
 	damaged bool
 	// lost is the item's, see there.
 	lost *Finding
+	// twice are the fields that the item has again.
+	twice []field
+	// misplaced is the ARN that the item has in the other section's field.
+	misplaced string
 }
 
 // field is one field of an item.
@@ -63,7 +68,7 @@ func (p *itemParser) report(severity Severity, line int, field, format string, a
 
 // item reads one item.
 func (p *itemParser) item(n *yaml.Node) (item, error) {
-	p.damaged, p.lost = false, nil
+	p.damaged, p.lost, p.twice, p.misplaced = false, nil, nil, ""
 	line := n.Line
 	n, err := p.reader.follow(n)
 	if err != nil {
@@ -75,6 +80,9 @@ func (p *itemParser) item(n *yaml.Node) (item, error) {
 	} else {
 		it.entry, err = p.entry(n, line)
 		it.id, _ = identity(it.entry, "")
+		if p.damaged && it.entry.ARN == "" && it.entry.SSO == nil {
+			it.entry.ARN = p.misplaced // it tells at least who is not meant
+		}
 	}
 	it.damaged, it.lost = p.damaged, p.lost
 	return it, err
@@ -102,6 +110,9 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 		return e, nil
 	}
 	fields, err := p.fields(n, "", mostMerges)
+	if err == nil {
+		err = p.swallowed(fields)
+	}
 	if err != nil {
 		return e, err
 	}
@@ -110,6 +121,7 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 		case p.arnField():
 			e.ARN = p.text(f, "arn")
 		case fieldRoleARN, fieldUserARN:
+			p.misplaced = f.value.Value
 			p.report(Warning, f.value.Line, "", "%s has no meaning under %s; it is %s here", f.name, p.key, p.arnField())
 		case fieldUsername:
 			e.Username = p.text(f, fieldUsername)
@@ -145,6 +157,32 @@ func (p *itemParser) entry(n *yaml.Node, line int) (Entry, error) {
 		}
 	}
 	return e, nil
+}
+
+// swallowed tells whether an item is two, the dash before the second one being
+// lost: it has fields twice, and names two principals. Whom the second one maps is
+// not known then, so it breaks the key.
+func (p *itemParser) swallowed(fields []field) error {
+	if len(p.twice) == 0 {
+		return nil
+	}
+	var first *yaml.Node
+	for _, f := range slices.Concat(fields, p.twice) {
+		switch {
+		case !namesPrincipal(f.name):
+		case first == nil:
+			first = f.value
+		case f.value.Kind != yaml.ScalarNode || f.value.Value != first.Value:
+			return &syntaxError{line: f.value.Line, message: fmt.Sprintf("its entry has another principal before this %s: each entry starts with \"- \"", clip(f.name))}
+		}
+	}
+	return nil
+}
+
+// namesPrincipal tells whether a field says who an entry is for.
+func namesPrincipal(name string) bool {
+	name = strings.ToLower(name)
+	return name == fieldRoleARN || name == fieldUserARN || name == fieldSSO
 }
 
 // lineOf returns the line of the field that a fault is about, or the entry's.
@@ -204,6 +242,9 @@ func (p *itemParser) fields(n *yaml.Node, path string, depth int) ([]field, erro
 		}
 		if has(own, k.Value) {
 			p.report(Error, k.Line, path, "%s is there twice", clip(k.Value))
+			if path == "" {
+				p.twice = append(p.twice, field{name: k.Value, value: v})
+			}
 			continue
 		}
 		own = append(own, field{name: k.Value, value: v})
@@ -307,12 +348,27 @@ func (p *itemParser) groups(f field) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if holdsEntry(n) {
+			return nil, &syntaxError{line: line, message: "an entry stands among the groups of another one: indent it like that one"}
+		}
 		if !isText(n) {
 			p.report(Error, line, fmt.Sprintf("groups[%d]", i), "%s is not text: quote it", kindOf(n))
 		}
 		groups = append(groups, n.Value)
 	}
 	return groups, nil
+}
+
+// holdsEntry tells whether a node in a list of groups is an entry, which has been
+// indented too far. Whom it maps must not be lost with its neighbour, so it breaks
+// the key.
+func holdsEntry(n *yaml.Node) bool {
+	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+		if namesPrincipal(n.Content[i].Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // sso reads the name of a permission set.
