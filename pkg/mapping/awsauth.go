@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -114,13 +115,21 @@ func (m Mappings) section(key string) []Entry {
 
 // parseSection reads one key's text.
 func parseSection(key, text string) (*section, []Finding) {
+	if len(text) > MaxConfigMapBytes {
+		return breakSection(key, fmt.Errorf("%d bytes are more than a ConfigMap holds (%d)", len(text), MaxConfigMapBytes))
+	}
+	return parseText(key, text)
+}
+
+// parseText is parseSection for a text of any size.
+func parseText(key, text string) (*section, []Finding) {
 	if items, ok := readPlain(key, text); ok {
 		return &section{items: items, listed: true}, nil
 	}
 	return parseYAML(key, text)
 }
 
-// parseYAML is parseSection for a text of any layout.
+// parseYAML is parseText for a text of any layout.
 func parseYAML(key, text string) (*section, []Finding) {
 	doc, err := parseDocument(text)
 	if err != nil {

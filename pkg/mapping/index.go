@@ -45,10 +45,17 @@ func (b *indexBuilder) add(s Source, source, section, index int, e Entry) {
 		b.insert(&b.x.sso, ssoKey(*e.SSO, b.x.partition), s, it)
 		return
 	}
-	if read.arn.Principal().StripRolePath() != read.arn {
-		it.rank = 1
-	}
+	it.rank = rank(read.arn)
 	b.insert(&b.x.exact, read.arn.Key().String(), s, it)
+}
+
+// rank is 0 for an ARN that is spelled as STS does, and 1 for one with a path or a
+// session, which comes after it.
+func rank(a iam.ARN) int {
+	if a.Principal().StripRolePath() != a {
+		return 1
+	}
+	return 0
 }
 
 // ofSession says why an entry of aws-auth with an assumed role's ARN is not used.

@@ -15,7 +15,7 @@ import (
 // only if Encode writes them so, and quotes without escapes. FuzzPlain checks
 // that both ways give the same.
 func readPlain(key, text string) ([]item, bool) {
-	if key == MapAccounts || len(text) > MaxConfigMapBytes {
+	if key == MapAccounts {
 		return nil, false
 	}
 	p := plainReader{rest: text, arnField: fieldRoleARN}

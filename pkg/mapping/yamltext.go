@@ -38,9 +38,6 @@ var errTooMuch = errors.New("its YAML anchors stand for far more text than it ha
 // parseDocument parses a key's text. The error, if there is one, is a
 // *syntaxError.
 func parseDocument(text string) (doc document, err error) {
-	if len(text) > MaxConfigMapBytes {
-		return document{}, &syntaxError{message: fmt.Sprintf("%d bytes are more than a ConfigMap holds (%d)", len(text), MaxConfigMapBytes)}
-	}
 	if isBlank(text) {
 		return document{}, nil
 	}
