@@ -74,11 +74,7 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 
 // Run watches aws-auth and takes over each change, until ctx ends.
 func (c *ConfigMap) Run(ctx context.Context) {
-	c.saved = loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log)
-	if c.saved.Data != nil {
-		c.last, _ = mapping.Parse(c.saved.Data)
-		c.grace.resume(c.saved.Missing, c.saved.SeenAt)
-	}
+	c.load()
 	seen := time.NewTicker(seenEvery)
 	defer seen.Stop()
 	var wg sync.WaitGroup
@@ -109,6 +105,21 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	}
 }
 
+// load takes over what was saved before this start, if it can be read.
+func (c *ConfigMap) load() {
+	saved := loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log)
+	if saved.Data == nil {
+		return
+	}
+	last, err := mapping.Restore(saved.Saved)
+	if err != nil {
+		c.opts.Log.Warn("saved mappings not taken", "error", err.Error())
+		return
+	}
+	c.saved, c.last = saved, last
+	c.grace.resume(saved.Missing, saved.SeenAt)
+}
+
 // graceOver fires when the entries of something missing have been in force long
 // enough.
 func (c *ConfigMap) graceOver() <-chan time.Time {
@@ -126,7 +137,7 @@ func (c *ConfigMap) take(s shown[*corev1.ConfigMap]) {
 		// Nothing new but the failure.
 	case s.version == 0:
 		// What was missing when it was last seen is taken to be so still.
-		data := maps.Clone(c.saved.Data)
+		data := c.last.Data()
 		maps.DeleteFunc(data, func(key, _ string) bool { _, missing := c.grace.since[key]; return missing })
 		c.put(data, "", func(key string) string {
 			return key + " was not in " + awsAuthObject + " when it was last seen"
@@ -208,40 +219,27 @@ func (c *ConfigMap) put(data map[string]string, problem string, what func(sectio
 		return problem
 	}
 	c.opts.Store.Set(mapping.BackendEKSConfigMap, m, findings, problem)
-	if c.grace.keeping() {
-		c.save(mapping.Encode(m))
-	} else {
-		c.save(goodText(data, m, findings))
-	}
+	c.save(next)
 	return problem
 }
 
-// goodText returns data that gives a table when it is read without the last good
-// one: the text as it came if nothing in it is wrong, as writing a large table
-// anew takes longer than all else of a reload.
-func goodText(data map[string]string, m mapping.Mappings, findings []mapping.Finding) map[string]string {
-	if slices.ContainsFunc(findings, func(f mapping.Finding) bool { return f.Severity == mapping.Error }) {
-		return mapping.Encode(m)
-	}
-	good := make(map[string]string, 3)
-	for _, key := range []string{mapping.MapRoles, mapping.MapUsers, mapping.MapAccounts} {
-		if text, ok := data[key]; ok {
-			good[key] = text
-		}
-	}
-	return good
-}
-
 // save keeps a table over a restart.
-func (c *ConfigMap) save(data map[string]string) {
-	if c.opts.SnapshotDir == "" || len(data) == 0 && c.saved.Data == nil {
+func (c *ConfigMap) save(table *mapping.AWSAuth) {
+	if c.opts.SnapshotDir == "" {
+		return
+	}
+	last := table.Saved()
+	if len(last.Data) == 0 && c.saved.Data == nil {
 		return // there was nothing, and is nothing
 	}
 	saved, seen := c.opts.Now(), c.opts.Now()
 	if c.stale { // as it was at the start, but for what the grace time has ended
 		saved, seen = c.saved.SavedAt, c.saved.SeenAt
 	}
-	c.saved = savedTable{ClusterID: c.opts.ClusterID, Data: data, SavedAt: saved, SeenAt: seen, Missing: maps.Clone(c.grace.since)}
+	c.saved = savedTable{
+		ClusterID: c.opts.ClusterID, Saved: last,
+		SavedAt: saved, SeenAt: seen, Missing: maps.Clone(c.grace.since),
+	}
 	c.storeSaved()
 }
 

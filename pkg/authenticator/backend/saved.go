@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/capiam/capiam/pkg/atomicfile"
+	"github.com/capiam/capiam/pkg/mapping"
 )
 
 // savedTable is a last good table as it is kept over a restart.
 type savedTable struct {
 	// ClusterID is whose table it is.
 	ClusterID string `json:"clusterID"`
-	// Data is in aws-auth's form.
-	Data    map[string]string `json:"data"`
-	SavedAt time.Time         `json:"savedAt"`
+	mapping.Saved
+	SavedAt time.Time `json:"savedAt"`
 	// SeenAt is when the table was last known to be in force.
 	SeenAt time.Time `json:"seenAt"`
 	// Missing is when a section that is kept was first seen deleted or emptied.

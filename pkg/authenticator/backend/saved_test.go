@@ -1,43 +1,102 @@
 package backend
 
 import (
+	"fmt"
 	"log/slog"
-	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/capiam/capiam/pkg/mapping"
 )
 
-// What is kept over a restart must give the table in force, and without the last
-// good one that helped to make it.
-func TestSavedTextIsGood(t *testing.T) {
+// What has nothing wrong is kept as it was written, and what nobody reads is not
+// kept; all else is mapping: TestSaved's.
+func TestSavedTable(t *testing.T) {
 	t.Parallel()
-	good := roles("A", "B")["mapRoles"]
-	last, _ := mapping.Parse(map[string]string{"mapRoles": good, "mapAccounts": `["123456789012"]`})
-	for name, data := range map[string]map[string]string{
-		"as it is":       {"mapRoles": "# by hand\n" + good, "mapAccounts": `["123456789012"]`},
-		"warning":        {"mapRoles": good + good},
-		"unknown key":    {"mapRoles": good, "notes": "not ours to keep"},
-		"broken key":     {"mapRoles": good + "  x", "mapUsers": ""},
-		"damaged entry":  {"mapRoles": "- rolearn: " + role("A") + "\n  username: [1]\n"},
-		"wrong spelling": {"mapRoles": good, "maproles": good},
-		"empty":          {},
+	b := newBench(t)
+	data := map[string]string{"mapRoles": "# by hand\n" + roles("A")["mapRoles"], "mapUsers": users("U") + "- {}\n", "notes": "not ours to keep"}
+	b.awsAuth(data)
+	b.start(mapping.BackendEKSConfigMap)
+	b.becomes(role("A"), "a")
+	b.stop()
+	saved := loadTable(b.dir, awsAuthName, "", slog.New(slog.DiscardHandler))
+	if saved.Data["mapRoles"] != data["mapRoles"] || len(saved.Data) != 2 || len(saved.Text) != 1 || saved.Text["mapUsers"] != data["mapUsers"] {
+		t.Errorf("saved: %+v", saved)
+	}
+}
+
+// A restart changes nothing: what was damaged before it stands for whom it stood
+// for, or for nobody.
+func TestRestartRemembersDamage(t *testing.T) {
+	t.Parallel()
+	entry := func(name, username string) string {
+		return "- rolearn: \"" + role(name) + "\"\n  username: " + username + "\n"
+	}
+	full := func(roles string) map[string]string {
+		return map[string]string{"mapRoles": roles, "mapUsers": "[]", "mapAccounts": "[]"}
+	}
+	for name, tt := range map[string]struct{ before, was, now, later, a, b string }{
+		"nobody by its place":    {entry("A", "a") + entry("B", "b") + "- {}\n", "b", entry("A", "a") + "- {}\n", "", "a", "nobody"},
+		"nobody by its username": {entry("A", "x") + entry("B", "b") + entry("Bob ", "b"), "b", entry("A", "x") + entry("Bob ", "b"), "", "x", "nobody"},
+		"nobody for a time":      {entry("B", "b") + entry("C", "5"), "b", entry("C", "5"), "", "nobody", "nobody"},
+		"one that stood in goes on": {
+			entry("B", "dev") + entry("Z", "z"), "dev", entry("A", "dev") + "- {}\n" + entry("B ", "dev") + entry("Z", "z"),
+			entry("A", "dev") + "- {}\n" + entry("B ", "dev") + entry("Z", "z"), "dev", "dev",
+		},
 	} {
-		table, findings := mapping.ParseWithLastGood(data, last)
-		saved := goodText(data, table.Mappings(), findings)
-		again, wrong := mapping.Parse(saved)
-		if !reflect.DeepEqual(again.Mappings(), table.Mappings()) {
-			t.Errorf("%s: comes back as %+v, was %+v", name, again.Mappings(), table.Mappings())
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %v", name, restart), func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				b.awsAuth(full(tt.before))
+				b.start(mapping.BackendEKSConfigMap)
+				b.becomes(role("B"), tt.was)
+				states := []string{tt.now}
+				if tt.later != "" {
+					states = append(states, tt.later)
+				}
+				for i, text := range states {
+					if restart {
+						b.stop()
+					}
+					data := full(text)
+					data["mapUsers"] = users(string(rune('M' + i))) // to see that it has been read
+					b.awsAuth(data)
+					if restart {
+						b.start(mapping.BackendEKSConfigMap)
+					}
+					b.becomes(user(string(rune('M'+i))), strings.ToLower(string(rune('M'+i))))
+					if a, second := b.username(role("A")), b.username(role("B")); a != tt.a || second != tt.b {
+						t.Errorf("A is %s, B is %s", a, second)
+					}
+				}
+			})
 		}
-		for _, f := range wrong {
-			if f.Severity == mapping.Error {
-				t.Errorf("%s: %s", name, f)
+	}
+}
+
+// A saved table that cannot be read is as good as none: a key that is broken now
+// has no last good one.
+func TestUnreadableSavedTable(t *testing.T) {
+	t.Parallel()
+	for name, saved := range map[string]savedTable{
+		"no YAML":        {Saved: mapping.Saved{Data: map[string]string{"mapRoles": "- ["}}},
+		"another's text": {Saved: mapping.Saved{Data: map[string]string{"mapRoles": roles("A")["mapRoles"]}, Text: map[string]string{"mapRoles": "- {}\n- {}\n"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			if err := saved.store(b.dir, awsAuthName); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if _, kept := saved["notes"]; kept {
-			t.Errorf("%s: keeps what is not a table", name)
-		}
+			b.awsAuth(map[string]string{"mapRoles": "- {", "mapUsers": users("U")})
+			b.start(mapping.BackendEKSConfigMap)
+			b.becomes(user("U"), "u")
+			if got := b.username(role("A")); got != "not loaded" {
+				t.Errorf("A is %s", got)
+			}
+		})
 	}
 }
 
