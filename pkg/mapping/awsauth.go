@@ -34,10 +34,12 @@ var sectionNames = [...]string{MapRoles, MapUsers, MapAccounts}
 func Parse(data map[string]string) (*AWSAuth, []Finding) { return ParseWithLastGood(data, nil) }
 
 // ParseWithLastGood is Parse for a table that is in use: a broken key keeps the
-// entries it had in last, and so does a damaged entry, found again by its ARN or
-// else by its username, or else by its place between the same two. A mistake
-// therefore never takes anybody's access away. An entry that is gone is gone.
-// Last may be nil.
+// entries it had in last, and a damaged entry stands for its last good form. It is
+// found again by its ARN, or else by its username or by its place between the same
+// two. What is good counts as it stands: it does not matter then what a damaged
+// entry, or a broken key, had for the same principal in the other section. An entry
+// that is gone is gone, and so is one in whose place a damaged ARN names somebody
+// else. The same data comes to the same again. Last may be nil.
 //
 // Broken is also a key that is missing while another looks like its misspelling;
 // damaged is also an entry that had groups and has none, if its groups may stand

@@ -15,7 +15,7 @@ func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
 			a.Keep(key, last)
 		} else {
 			s.force = s.items
-			s.mend(last.force(key), func() map[string]bool { return a.namedElsewhere(key, last) })
+			s.mend(last.section(key), func() map[string]bool { return a.namedElsewhere(key, last) })
 			a.list(key)
 		}
 		for _, f := range found[key] {
@@ -32,17 +32,35 @@ func (a *AWSAuth) fill(last *AWSAuth, found map[string][]Finding) []Finding {
 
 // mend lets what counted before stand in for the damaged items. Elsewhere names
 // those whom nothing may stand for; it is only asked if something is damaged.
-func (s *section) mend(was []item, elsewhere func() map[string]bool) {
+func (s *section) mend(was *section, elsewhere func() map[string]bool) {
 	damaged := 0
 	for i := range s.items {
 		if s.items[i].damaged {
 			damaged++
 		}
 	}
-	s.spoilt = damaged > 0 && damaged > len(was)-inForce(was)
-	if damaged > 0 && len(was) > 0 {
-		standIn(s.items, was, elsewhere())
+	switch {
+	case damaged == 0:
+	case s.readsAs(was):
+		s.spoilt = was.kept
+		named := elsewhere()
+		for i := range s.items {
+			if stand := was.items[i].stand; stand != nil && !named[stand.id] {
+				s.items[i].stand = stand
+			}
+		}
+	default:
+		s.spoilt = damaged > len(was.force)-inForce(was.force)
+		standIn(s.items, was.force, elsewhere())
 	}
+}
+
+// readsAs tells whether a section says what it said before, so that it comes to the
+// same.
+func (s *section) readsAs(was *section) bool {
+	return slices.EqualFunc(s.items, was.items, func(a, b item) bool {
+		return a.damaged == b.damaged && a.id == b.id && a.reading() == b.reading()
+	})
 }
 
 // Emptied returns the sections in which nothing is in force, although nobody has
@@ -66,10 +84,18 @@ func (a *AWSAuth) Keep(key string, last *AWSAuth) {
 	s := a.sections[key]
 	elsewhere := a.namedElsewhere(key, last)
 	s.kept = true
-	s.force = slices.DeleteFunc(slices.Clone(last.force(key)), func(it item) bool {
+	s.force = make([]item, 0, len(last.force(key)))
+	for _, it := range last.force(key) {
 		good := it.inForce()
-		return good != nil && elsewhere[good.id]
-	})
+		switch {
+		case good == nil && it.leave:
+			s.force = append(s.force, it)
+		case good == nil:
+			s.force = append(s.force, blank(it))
+		case !elsewhere[good.id]:
+			s.force = append(s.force, *good)
+		}
+	}
 	a.list(key)
 }
 

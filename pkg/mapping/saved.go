@@ -59,7 +59,8 @@ func encodeForce(key string, items []item) string {
 	for i := range items {
 		good := items[i].inForce()
 		if good == nil {
-			good = &item{entry: Entry{Username: items[i].entry.Username}}
+			place := blank(items[i])
+			good = &place
 		}
 		n := accountNode(good.account)
 		if key != MapAccounts {
@@ -109,16 +110,22 @@ func (s *section) restore(good []item, lost []int) bool {
 		}
 		s.items[i].damaged = true
 	}
-	s.force = good
 	if s.kept {
+		for i, it := range good {
+			if it.damaged {
+				good[i] = blank(it)
+			}
+		}
+		s.force = good
 		return true
 	}
 	if s.broken != nil || len(s.items) != len(good) {
 		return false
 	}
 	for i := range good {
-		if s.items[i].damaged {
-			s.items[i].stand = good[i].inForce()
+		if in := good[i].inForce(); in != nil && s.items[i].damaged {
+			stand := *in // a copy, that the rest can be forgotten
+			s.items[i].stand = &stand
 		}
 	}
 	s.force = s.items

@@ -34,11 +34,19 @@ type item struct {
 	// leave says that the item stays in the table if nothing stands in for it:
 	// the index reports what is wrong with it.
 	leave bool
+	// blank says that the item only holds a place, in a section that is kept.
+	blank bool
 	// lost is what to report if the entry had groups before. It has none, and
 	// nobody has said that none are meant.
 	lost *Finding
 	// stand is the last good item that stands in for a damaged one, or nil.
 	stand *item
+}
+
+// blank returns what holds a damaged item's place. Its username still tells that it
+// is not another's alone.
+func blank(it item) item {
+	return item{entry: Entry{Username: it.entry.Username}, damaged: true, blank: true}
 }
 
 // inForce returns what counts in an item's place: the item, or what stands in for

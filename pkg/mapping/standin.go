@@ -179,7 +179,7 @@ func (it *item) reading() reading {
 func (m *matching) unchanged() {
 	places := make(map[reading][]int)
 	for j := range m.was {
-		if w := &m.was[j]; w.damaged && w.id == "" {
+		if w := &m.was[j]; w.damaged && w.id == "" && !w.blank {
 			places[w.reading()] = append(places[w.reading()], j)
 		}
 	}
