@@ -225,7 +225,7 @@ func TestDynamicListDamaged(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text, arn, username, says string
 	}{
-		"account":      {strings.Replace(goodDynamic, `"444455556666"`, `"44445555666"`, 1), account, account, `error mapAccounts[0]: "44445555666" is not an account's twelve digits`},
+		"account":      {strings.Replace(goodDynamic, `"444455556666"`, `"77778888999"`, 1), account, account, `error mapAccounts[0]: "77778888999" is not an account's twelve digits`},
 		"another role": {strings.Replace(goodDynamic, role("p/R"), "arn:aws:iam::1:role/Else", 1), role("R"), "u", "error DynamicFile: mapRoles[0].arn: "},
 	} {
 		t.Run(name, func(t *testing.T) {
