@@ -92,7 +92,10 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.saveSeen()
+			// The pod that takes over may have saved something newer on this node.
+			if c.savedLast() {
+				c.saveSeen()
+			}
 			return
 		case <-seen.C:
 			c.saveSeen()
@@ -115,6 +118,9 @@ func (c *ConfigMap) load() {
 	if err != nil {
 		c.opts.Log.Warn("saved mappings not taken", "error", err.Error())
 		return
+	}
+	if c.opts.Now().Sub(saved.SeenAt) > c.opts.Grace {
+		c.opts.Log.Warn("saved mappings are old: where aws-auth is damaged, they count all the same", "seenAt", saved.SeenAt.UTC().Format(time.RFC3339))
 	}
 	c.saved, c.last = saved, last
 	c.grace.resume(saved.Missing, saved.SeenAt)
@@ -250,6 +256,11 @@ func (c *ConfigMap) saveSeen() {
 	}
 	c.saved.SeenAt = c.opts.Now()
 	c.storeSaved()
+}
+
+// savedLast tells whether what is saved is what this server has saved.
+func (c *ConfigMap) savedLast() bool {
+	return loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log).SavedAt.Equal(c.saved.SavedAt)
 }
 
 func (c *ConfigMap) storeSaved() {

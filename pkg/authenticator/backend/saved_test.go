@@ -3,6 +3,8 @@ package backend
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -186,5 +188,46 @@ func TestGraceEndsInSpiteOfAWrongClock(t *testing.T) {
 	g.resume(map[string]time.Time{mapping.MapRoles: now.Add(24 * 365 * time.Hour)}, time.Time{})
 	if left := g.left(); left != time.Hour {
 		t.Errorf("%s are left", left)
+	}
+}
+
+// What cannot be kept over a restart is in force all the same.
+func TestSnapshotThatCannotBeKept(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	file := filepath.Join(b.dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.dir = filepath.Join(file, "mappings")
+	for _, name := range []string{"A", "B"} {
+		b.awsAuth(roles(name))
+		b.start(mapping.BackendEKSConfigMap)
+		b.becomes(role(name), strings.ToLower(name))
+		if st := b.store.Status()[0]; !st.Loaded || st.Problem != "" {
+			t.Errorf("%+v", st)
+		}
+		b.stop()
+	}
+}
+
+// A pod that ends leaves alone what the one that takes over has saved.
+func TestLastSaveIsNotUndone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.awsAuth(roles("A"))
+	b.start(mapping.BackendEKSConfigMap)
+	b.becomes(role("A"), "a")
+	log := slog.New(slog.DiscardHandler)
+	// The table is in force before it is saved.
+	b.eventually("it is saved", func() bool { return loadTable(b.dir, awsAuthName, "", log).Data != nil })
+	saved := loadTable(b.dir, awsAuthName, "", log)
+	saved.Data, saved.SavedAt = roles("B"), saved.SavedAt.Add(time.Second)
+	if err := saved.store(b.dir, awsAuthName); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	if now := loadTable(b.dir, awsAuthName, "", log); now.Data["mapRoles"] != roles("B")["mapRoles"] {
+		t.Errorf("saved: %+v", now)
 	}
 }
