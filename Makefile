@@ -58,7 +58,8 @@ test: build kubectl test-tools capi-managers ## Run all tests but the long end-t
 		for module in $(TEST_MODULES); do (cd $$module && $(GO_TEST) -count=1 ./...) || failed=1; done; \
 		exit $$failed'
 
-# A count of inputs, because go test may call it a failure when a time runs out.
+# A count of inputs by default. When a time runs out, go test may call that a
+# failure, "context deadline exceeded", which is none without a failing input.
 # Fuzzing instruments the tested packages and all they import, so the first run
 # compiles for a while.
 FUZZTIME ?= 2000x
@@ -68,7 +69,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (2000x)
 	@set -e; mkdir -p $(BIN); for dir in $$(grep -rl '^func Fuzz' --include='*_test.go' pkg cmd release | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
 			echo "fuzz $$dir $$target for $(FUZZTIME)"; \
-			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x ./$$dir >$(BIN)/fuzz.log 2>&1 || { cat $(BIN)/fuzz.log; exit 1; }; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x ./$$dir >$(BIN)/fuzz.log 2>&1 || \
+				{ grep -q '^    context deadline exceeded' $(BIN)/fuzz.log && ! grep -q 'Failing input' $(BIN)/fuzz.log; } || \
+				{ cat $(BIN)/fuzz.log; exit 1; }; \
 		done; \
 	done
 
