@@ -111,7 +111,7 @@ func TestPodSecurity(t *testing.T) {
 		t.Errorf("container: %+v", c.SecurityContext)
 	}
 	for _, v := range pod.Volumes {
-		if v.HostPath != nil && v.Name != snapshotVolume {
+		if v.HostPath != nil && v.Name != mappingsVolume {
 			t.Errorf("volume %s is a path of the node", v.Name)
 		}
 	}

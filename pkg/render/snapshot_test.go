@@ -50,7 +50,7 @@ func TestSnapshotOutlivesThePod(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range standIn.Spec.Volumes {
-		if v.Name == snapshotVolume {
+		if v.Name == mappingsVolume {
 			t.Errorf("the static pod has %+v", v)
 		}
 	}

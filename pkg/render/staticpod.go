@@ -25,8 +25,8 @@ import (
 // StaticPodName is the static pod's name, to which the kubelet adds the node's.
 const StaticPodName = ReleaseName + "-bootstrap"
 
-// snapshotVolume is the chart's volume for the last good mappings.
-const snapshotVolume = "snapshot"
+// mappingsVolume is the chart's volume for what is kept on the node, if anything is.
+const mappingsVolume = "mappings"
 
 // bootstrapDir is where the static pod's containers hand credentials over.
 const bootstrapDir = "/run/aws-iam-authenticator"
@@ -56,8 +56,8 @@ func staticPod(release []*unstructured.Unstructured, cfg *config.File) ([]byte, 
 	}
 	server := &spec.Containers[0]
 	// It keeps no mappings, and needs nothing of the node for them.
-	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == snapshotVolume })
-	server.VolumeMounts = slices.DeleteFunc(server.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == snapshotVolume })
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == mappingsVolume })
+	server.VolumeMounts = slices.DeleteFunc(server.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == mappingsVolume })
 	for _, e := range server.Env {
 		if e.ValueFrom != nil && e.ValueFrom.FieldRef == nil {
 			return nil, fmt.Errorf("static pod: the environment's %s comes from an object, which it cannot have", e.Name)
