@@ -77,7 +77,7 @@ func (b *indexBuilder) addStrict(s Source, source, section, index int, e Entry) 
 		source: source, section: section, index: index,
 	}
 	if b.reportFaults(s, name, index, faults) {
-		it.agree = "-"
+		it.agree, it.rank = "-", 1 // after a good one of the same ID
 	} else if e.ARN != "" {
 		it.agree = read.arn.Key().String()
 		if read.arn.Kind == iam.KindAssumedRole {

@@ -431,3 +431,22 @@ func TestEntryUses(t *testing.T) {
 		}
 	}
 }
+
+// Of two entries of one user ID, one that is damaged does not come after a good one.
+func TestStrictDamagedBesideGood(t *testing.T) {
+	t.Parallel()
+	good := Entry{ARN: "arn:aws:iam::111122223333:role/A", UserID: "AROAEXAMPLE", Username: "a"}
+	damaged := good
+	damaged.Username = ""
+	for name, entries := range map[string][]Entry{"before": {damaged, good}, "after": {good, damaged}} {
+		x, _ := NewIndex([]Source{{Name: BackendDynamicFile, StrictUserID: true, Mappings: Mappings{Roles: entries}}}, IndexOptions{Partition: "aws"})
+		arn, err := iam.ParseARN(good.ARN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := x.LookupPrincipal(Principal{ARN: arn, UserID: good.UserID})
+		if err != nil || m.Username.String() != "a" {
+			t.Errorf("%s: %v %v", name, m, err)
+		}
+	}
+}

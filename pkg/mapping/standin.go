@@ -90,6 +90,7 @@ func (m *matching) same(items, places []int) {
 	good := slices.ContainsFunc(items, func(i int) bool { return !m.items[i].damaged })
 	switch n := len(items) - len(places); {
 	case n > 0 && good:
+		m.sameDamage(items, places)
 		for _, j := range places {
 			m.spent[j] = true
 		}
@@ -105,6 +106,25 @@ func (m *matching) same(items, places []int) {
 	if counted := m.counted(places); good {
 		for _, j := range places {
 			m.overruled[j] = j != counted
+		}
+	}
+}
+
+// sameDamage pairs the damaged items of one principal with the places that were
+// damaged in the same way: whatever else is new, they are not.
+func (m *matching) sameDamage(items, places []int) {
+	if len(places) > mostCompared {
+		return
+	}
+	for _, i := range slices.Backward(items) {
+		if !m.items[i].damaged {
+			continue
+		}
+		for _, j := range slices.Backward(places) {
+			if w := &m.was[j]; !m.spent[j] && w.damaged && w.reading() == m.items[i].reading() {
+				m.take(i, j)
+				break
+			}
 		}
 	}
 }
@@ -179,7 +199,7 @@ func (it *item) reading() reading {
 func (m *matching) unchanged() {
 	places := make(map[reading][]int)
 	for j := range m.was {
-		if w := &m.was[j]; w.damaged && w.id == "" && !w.blank {
+		if w := &m.was[j]; w.damaged && !w.blank && (w.id == "" || w.stand == nil) {
 			places[w.reading()] = append(places[w.reading()], j)
 		}
 	}
@@ -188,7 +208,7 @@ func (m *matching) unchanged() {
 	}
 	again := make(map[reading][]int)
 	for i := range m.items {
-		if m.open(i) {
+		if m.items[i].damaged && m.pair[i] < 0 {
 			again[m.items[i].reading()] = append(again[m.items[i].reading()], i)
 		}
 	}
@@ -266,32 +286,66 @@ func (m *matching) couldBe(i, j int) bool {
 	if it.account != "" && otherAccount(it.account, good.account) {
 		return false
 	}
-	name := nameOf(it.entry)
-	return name == "" || strings.EqualFold(name, nameOf(good.entry))
+	now, then := claimOf(it.entry), claimOf(good.entry)
+	return (now.name == "" || strings.EqualFold(now.name, then.name)) &&
+		(now.account == "" || then.account == "" || now.account == then.account) &&
+		(now.kind == "" || then.kind == "" || now.kind == then.kind)
 }
 
 // otherAccount tells whether a damaged account number is plainly not meant to be a
-// good one: more than two digits would have to be wrong.
+// good one: more than two of its digits, whatever is between them, would have to be
+// wrong.
 func otherAccount(damaged, good string) bool {
-	digits := strings.Trim(damaged, "0123456789") == ""
-	return digits && (len(damaged) > len(good)+2 || distance(damaged, good) > 2)
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, damaged)
+	return digits != "" && (len(digits) > len(good)+2 || distance(digits, good) > 2)
 }
 
-// nameOf returns the name that an entry gives its principal or permission set,
-// whatever else is wrong with it. It is empty if there is none that could be one.
-func nameOf(e Entry) string {
-	name := ""
-	if parts := strings.Split(strings.TrimSpace(e.ARN), "/"); len(parts) > 1 {
-		name = parts[len(parts)-1]
-		if strings.HasSuffix(strings.ToLower(parts[0]), ":assumed-role") {
-			name = parts[1] // the session comes last
-		}
-	}
+// claim is what an entry says of its principal or permission set, whatever else is
+// wrong with it. What could not be one is empty.
+type claim struct{ name, account, kind string }
+
+func claimOf(e Entry) claim {
+	c := claim{}
 	if e.SSO != nil {
-		name = e.SSO.PermissionSetName
+		c.name, c.account = e.SSO.PermissionSetName, e.SSO.AccountID
+	} else {
+		c = claimOfARN(strings.TrimSpace(e.ARN))
 	}
-	if _, err := iam.ParseARN("arn:aws:iam::123456789012:user/" + name); err != nil || strings.Contains(name, "/") {
-		return ""
+	if !iam.IsAccountID(c.account) {
+		c.account = ""
 	}
-	return name
+	if _, err := iam.ParseARN("arn:aws:iam::123456789012:user/" + c.name); err != nil || strings.Contains(c.name, "/") {
+		c.name = ""
+	}
+	return c
+}
+
+// claimOfARN reads what is left of an ARN.
+func claimOfARN(arn string) claim {
+	c := claim{}
+	fields := strings.SplitN(arn, ":", 6)
+	if len(fields) == 6 {
+		c.account = fields[4]
+	} else if !strings.Contains(arn, "/") {
+		return c
+	}
+	parts := strings.FieldsFunc(fields[len(fields)-1], func(r rune) bool { return r == '/' || r == ':' })
+	if len(parts) == 0 {
+		return c
+	}
+	switch kind := strings.ToLower(parts[0]); kind {
+	case "role", "user":
+		c.kind, parts = kind, parts[1:]
+	case "assumed-role": // the session comes last
+		c.kind, parts = "role", parts[1:min(len(parts), 2)]
+	}
+	if len(parts) > 0 {
+		c.name = parts[len(parts)-1]
+	}
+	return c
 }

@@ -68,6 +68,9 @@ func TestStandIn(t *testing.T) {
 	bothReversed := map[string]string{MapRoles: strings.Replace(moved[MapRoles], "system:masters", "view", 1), MapUsers: mapped("user/U", "u", "system:masters")}
 	dup := roles(mapped("A", "a", "system:masters") + mapped("A", "a", "view"))
 	grants := roles(mapped("A", "a", "view") + mapped("A", "a", "system:masters"))
+	elsewhere := func(entry string) string { return strings.Replace(entry, "111122223333", "444455556666", 1) }
+	beside := roles(mapped("C", "c") + mapped("Alice", "admin", "system:masters"))
+	const session = "- rolearn: arn:aws:sts::111122223333:assumed-role/S/s\n  username: s\n"
 	named := roles(mapped("A", "m", "system:masters") + mapped("A", "v", "view"))
 	for _, tt := range []struct {
 		name   string
@@ -99,6 +102,28 @@ func TestStandIn(t *testing.T) {
 		{"replaced by what stands in the wrong field", []map[string]string{was, roles("- userarn: arn:aws:iam::111122223333:user/Dave\n  username: admin\n")}, "Alice", "nobody"},
 		{"replaced, by its place", []map[string]string{three, roles(mapped("A", "x", "g") + mapped("Dave ", "x", "system:masters") + mapped("C", "x", "g"))}, "B", "nobody"},
 		{"replaced by a permission set", []map[string]string{roles(mapped("Z", "z") + sso), roles(mapped("Z", "z") + strings.NewReplacer("Admin", "View", "111122223333", "1").Replace(sso))}, ssoRole, "nobody"},
+		{"replaced by the same name in another account", []map[string]string{
+			roles(mapped("X", "u") + mapped("Alice", "u", "system:masters")), roles(mapped("X", "u") + elsewhere(mapped("Alice ", "u", "system:masters"))),
+		}, "Alice", "nobody"},
+		{"replaced by a user of the name", []map[string]string{beside, roles(mapped("C", "c") + strings.Replace(mapped("Alice ", "admin"), "role/", "user/", 1))}, "Alice", "nobody"},
+		{"replaced, and a slash too many", []map[string]string{beside, roles(mapped("C", "c") + mapped("Dave/", "admin"))}, "Alice", "nobody"},
+		{"replaced, and a colon for the slash", []map[string]string{beside, roles(mapped("C", "c") + strings.Replace(mapped("Dave", "admin"), "role/", "role:", 1))}, "Alice", "nobody"},
+		{"replaced, and a colon lost", []map[string]string{beside, roles(mapped("C", "c") + strings.Replace(mapped("Dave", "admin"), "iam::", "iam:", 1))}, "Alice", "nobody"},
+		{"replaced by the permission set in another account", []map[string]string{roles(mapped("Z", "z") + sso), roles(mapped("Z", "z") + strings.Replace(elsewhere(sso), "\"}", "\", partition: awss}", 1))}, ssoRole, "nobody"},
+		{"the same name, and a colon for the slash", []map[string]string{beside, roles(mapped("C", "c") + strings.Replace(mapped("Alice", "admin"), "role/", "role:", 1))}, "Alice", "admin system:masters"},
+		{"the same name, and nothing of the kind", []map[string]string{beside, roles(mapped("C", "c") + strings.Replace(mapped("Alice", "admin"), "role/", "rol/", 1))}, "Alice", "admin system:masters"},
+		{"beside one that was never good", []map[string]string{
+			roles(mapped("A", "x") + mapped("B", "5") + mapped("C", "x")), roles("- {}\n" + mapped("B", "5") + mapped("C", "x")),
+		}, "A", "x"},
+		{"beside one that was never used", []map[string]string{
+			roles(mapped("A", "x") + session + mapped("C", "x")), roles("- {}\n" + session + mapped("C", "x")),
+		}, "A", "x"},
+		{"the one that does not count is mended", []map[string]string{
+			roles(mapped("B", "v", "system:masters") + mapped("A", "v") + mapped("B", "u", "view")),
+			roles(mapped("B ", "v", "system:masters") + mapped("A", "v") + mapped("B", "u", "view")),
+			roles(mapped("B ", "v", "system:masters") + mapped("A", "v") + misspelt(mapped("B", "u", "view"))),
+			roles(mapped("B", "v", "system:masters") + mapped("A", "v") + misspelt(mapped("B", "u", "view"))),
+		}, "B", "u view"},
 		{"the same name with a blank", []map[string]string{was, roles(mapped("Alice ", "admin", "system:masters"))}, "Alice", "admin system:masters"},
 		{"the same name in an account of eleven digits", []map[string]string{was, roles("- rolearn: arn:aws:iam::11112222333:role/team/alice\n  username: admin\n")}, "Alice", "admin system:masters"},
 		{"a session of the same", []map[string]string{was, roles("- rolearn: arn:aws:sts::1:assumed-role/Alice/s\n  username: admin\n")}, "Alice", "admin system:masters"},
@@ -219,6 +244,10 @@ func TestAccountsStandIn(t *testing.T) {
 		{"nonsense", one + "- {}\n", "111122223333 444455556666"},
 		{"all of them", "- \"11112222333\"\n- \"44445555666\"\n", "111122223333 444455556666"},
 		{"another one", "- \"77778888999\"\n" + two, "444455556666"},
+		{"another one, with dashes", "- 7777-8888-9999\n" + two, "444455556666"},
+		{"another one, with a blank", "- \"777788889999 \"\n" + two, "444455556666"},
+		{"another one, as an ARN", "- arn:aws:iam::777788889999:root\n" + two, "444455556666"},
+		{"with dashes", "- 1111-2222-3333\n" + two, "111122223333 444455556666"},
 		{"far too long", "- \"1111222233334444\"\n" + two, "444455556666"},
 		{"gone", two, "444455556666"},
 		{"gone, and another is new", two + "- \"11112222333\"\n", "444455556666"},

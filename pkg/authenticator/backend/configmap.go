@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -92,10 +93,7 @@ func (c *ConfigMap) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			// The pod that takes over may have saved something newer on this node.
-			if c.savedLast() {
-				c.saveSeen()
-			}
+			c.saveSeen()
 			return
 		case <-seen.C:
 			c.saveSeen()
@@ -110,6 +108,7 @@ func (c *ConfigMap) Run(ctx context.Context) {
 
 // load takes over what was saved before this start, if it can be read.
 func (c *ConfigMap) load() {
+	removeLeftovers(c.opts.SnapshotDir, awsAuthName)
 	saved := loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log)
 	if saved.Data == nil {
 		return
@@ -251,16 +250,18 @@ func (c *ConfigMap) save(table *mapping.AWSAuth) {
 
 // saveSeen marks the saved table as in force until now.
 func (c *ConfigMap) saveSeen() {
-	if c.opts.SnapshotDir == "" || c.saved.Data == nil || !c.seen || len(c.unknown) > 0 {
+	if c.opts.SnapshotDir == "" || c.saved.Data == nil || !c.seen || len(c.unknown) > 0 || c.outdated() {
 		return
 	}
 	c.saved.SeenAt = c.opts.Now()
 	c.storeSaved()
 }
 
-// savedLast tells whether what is saved is what this server has saved.
-func (c *ConfigMap) savedLast() bool {
-	return loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log).SavedAt.Equal(c.saved.SavedAt)
+// outdated tells whether another server has saved another table since: the pod, on
+// the same node, that takes over from this one, or took over to it.
+func (c *ConfigMap) outdated() bool {
+	other := loadTable(c.opts.SnapshotDir, awsAuthName, c.opts.ClusterID, c.opts.Log)
+	return other.SavedAt.After(c.saved.SavedAt) && !reflect.DeepEqual(other.Saved, c.saved.Saved)
 }
 
 func (c *ConfigMap) storeSaved() {

@@ -63,3 +63,23 @@ func (t savedTable) store(dir, name string) error {
 	}
 	return nil
 }
+
+// leftoverAge is how old a file is that nobody writes any more.
+const leftoverAge = time.Hour
+
+// removeLeftovers removes what a server that was killed has written in part. The
+// directory outlives pods, and nobody else looks into it.
+func removeLeftovers(dir, name string) {
+	if dir == "" {
+		return
+	}
+	parts, err := filepath.Glob(filepath.Join(dir, "."+filepath.Base(savedPath(dir, name))+".*"))
+	if err != nil {
+		return
+	}
+	for _, part := range parts {
+		if info, err := os.Lstat(part); err == nil && time.Since(info.ModTime()) > leftoverAge {
+			_ = os.Remove(part) // of no use, and of no harm
+		}
+	}
+}

@@ -211,10 +211,20 @@ func TestSnapshotThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// A pod that ends leaves alone what the one that takes over has saved.
+// A pod that ends leaves alone what the one that takes over has saved. One that
+// starts removes what another was killed over.
 func TestLastSaveIsNotUndone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	old, fresh := filepath.Join(b.dir, ".aws-auth.last-good.json.1"), filepath.Join(b.dir, ".aws-auth.last-good.json.2")
+	for _, file := range []string{old, fresh} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*leftoverAge)); err != nil {
+		t.Fatal(err)
+	}
 	b.awsAuth(roles("A"))
 	b.start(mapping.BackendEKSConfigMap)
 	b.becomes(role("A"), "a")
@@ -229,5 +239,10 @@ func TestLastSaveIsNotUndone(t *testing.T) {
 	b.stop()
 	if now := loadTable(b.dir, awsAuthName, "", log); now.Data["mapRoles"] != roles("B")["mapRoles"] {
 		t.Errorf("saved: %+v", now)
+	}
+	_, err1 := os.Stat(old)
+	_, err2 := os.Stat(fresh)
+	if !os.IsNotExist(err1) || err2 != nil {
+		t.Errorf("left over: %v; still written: %v", err1, err2)
 	}
 }

@@ -267,7 +267,7 @@ func (s *Store) set(name string, m mapping.Mappings, findings []mapping.Finding,
 	all = b.findings
 	s.tellNodeNamesLocked()
 	s.mu.Unlock()
-	s.opts.Metrics.Reloaded(name, s.Len(), time.Since(start))
+	s.opts.Metrics.Reloaded(name, time.Since(start))
 	s.report(name, all, problem, changed)
 	s.reportAnew(anew)
 }
@@ -330,6 +330,7 @@ func (s *Store) rebuildLocked() map[string][]mapping.Finding {
 	var findings []mapping.Finding
 	st.index, findings = mapping.NewIndex(sources, mapping.IndexOptions{Partition: s.opts.Partition})
 	s.state.Store(st)
+	s.opts.Metrics.Mapped(st.index.Len())
 	if len(st.waiting) == 0 {
 		s.first.Do(func() { close(s.loaded) })
 	}

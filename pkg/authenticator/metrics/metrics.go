@@ -229,11 +229,13 @@ func (m *Metrics) BackendModeLatency(age time.Duration) {
 }
 
 // Reloaded records a change of mappings that came into force.
-func (m *Metrics) Reloaded(backend string, entries int, took time.Duration) {
+func (m *Metrics) Reloaded(backend string, took time.Duration) {
 	m.reloads.WithLabelValues(backend).Inc()
-	m.mappings.Set(float64(entries))
 	m.loadSeconds.Observe(took.Seconds())
 }
+
+// Mapped records how many principals, permission sets and accounts are mapped.
+func (m *Metrics) Mapped(n int) { m.mappings.Set(float64(n)) }
 
 // Findings records what is wrong in a backend's mappings.
 func (m *Metrics) Findings(backend string, warnings, errors int) {
