@@ -78,18 +78,27 @@ func TestOracleWatch(t *testing.T) {
 		}
 		t.Run(c.ID, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
+			var ended []chan struct{}
 			for _, start := range []func(context.Context, string) (*side, error){startTheirs, startOurs} {
 				s, err := start(ctx, t.TempDir())
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(s.api.close)
+				if s.ended != nil {
+					ended = append(ended, s.ended)
+				}
 				change(t, s, before)
 				knows(t, s, matlan, true)
 				step(t, s, s.name != "capiam")
 			}
-			// Before the API servers end.
-			t.Cleanup(cancel)
+			// Before the API servers end, and the directories go that are written to.
+			t.Cleanup(func() {
+				cancel()
+				for _, c := range ended {
+					<-c
+				}
+			})
 		})
 		delete(steps, c.ID)
 	}
